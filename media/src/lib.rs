@@ -1,0 +1,1 @@
+//! Audio plane: RTP, browser legs, bridging, the recording tap.

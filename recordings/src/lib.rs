@@ -1,0 +1,1 @@
+//! The vault: recordings encrypted while they are written.

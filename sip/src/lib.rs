@@ -1,0 +1,1 @@
+//! Signalling: SIP as a sans-IO user agent. Bytes and time in, bytes and events out.
