@@ -1,2 +1,2 @@
-//! The `ringfence` binary.
+//! The `ringfence` binary: subcommands only, the work is in the library.
 fn main() {}

@@ -1,0 +1,3 @@
+//! The floor: who may call whom, what happens in a call, who may hear it.
+//!
+//! `main.rs` is the command line; everything it does is here, so that tests can reach it.
