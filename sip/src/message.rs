@@ -120,7 +120,9 @@ impl Response {
     pub(crate) fn to_headers(request: &Headers, status: StatusCode, to_tag: Option<&str>) -> Self {
         let mut response = Self::new(status);
         for wanted in [name::VIA, name::FROM, name::TO, name::CALL_ID, name::CSEQ] {
-            for value in request.all(wanted) {
+            // Only Via may stand there more than once; of a repeated other the first goes back.
+            let most = if wanted == name::VIA { usize::MAX } else { 1 };
+            for value in request.all(wanted).take(most) {
                 let mut value = value.to_vec();
                 let adds_tag = wanted == name::TO && status.code() != 100;
                 if let (true, Some(tag)) = (adds_tag, to_tag)
