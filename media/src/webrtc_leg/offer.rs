@@ -271,3 +271,168 @@ pub(super) fn with_advertised(answer: &str, advertise: std::net::IpAddr) -> Stri
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What Chromium 156 offers when its page asks for nothing in particular.
+    const CHROMIUM: &str = include_str!("../../tests/data/chromium-offer.sdp");
+
+    #[test]
+    fn one_law_and_digits_at_8000_hz_are_all_that_is_left() {
+        let offer = Offer::read(CHROMIUM, Codec::Pcma).unwrap();
+        let expected = Formats {
+            codec: Codec::Pcma,
+            payload_type: 8,
+            telephone_event: Some(126),
+        };
+        assert_eq!(offer.formats, expected);
+        assert!(offer.sdp.contains("m=audio 9 UDP/TLS/RTP/SAVPF 8 126\r\n"));
+        for gone in [
+            "opus",
+            "48000",
+            "candidate",
+            "extmap",
+            "rtcp-fb",
+            "fmtp",
+            "PCMU",
+            "CN/8000",
+        ] {
+            assert!(
+                !offer.sdp.contains(gone),
+                "{gone} is still in\n{}",
+                offer.sdp
+            );
+        }
+        assert_eq!(
+            Offer::read(CHROMIUM, Codec::Pcmu)
+                .unwrap()
+                .formats
+                .payload_type,
+            0
+        );
+    }
+
+    #[test]
+    fn the_other_law_is_taken_where_the_browser_has_only_that() {
+        let only_mu = CHROMIUM.replace("a=rtpmap:8 PCMA/8000", "a=rtpmap:8 GSM/8000");
+        assert_eq!(
+            Offer::read(&only_mu, Codec::Pcma).unwrap().formats.codec,
+            Codec::Pcmu
+        );
+        let neither = only_mu.replace("a=rtpmap:0 PCMU/8000", "a=rtpmap:0 PCMU/16000");
+        assert_eq!(
+            Offer::read(&neither, Codec::Pcma).unwrap_err(),
+            BrowserError::NoCodec
+        );
+    }
+
+    #[test]
+    fn digits_of_another_clock_rate_are_not_taken() {
+        let wide = CHROMIUM.replace(
+            "a=rtpmap:126 telephone-event/8000",
+            "a=rtpmap:126 telephone-event/16000",
+        );
+        assert_eq!(
+            Offer::read(&wide, Codec::Pcma)
+                .unwrap()
+                .formats
+                .telephone_event,
+            None
+        );
+    }
+
+    #[test]
+    fn a_law_without_a_line_of_its_own_has_its_fixed_number() {
+        let bare = CHROMIUM.replace("a=rtpmap:8 PCMA/8000\r\n", "");
+        assert_eq!(
+            Offer::read(&bare, Codec::Pcma)
+                .unwrap()
+                .formats
+                .payload_type,
+            8
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_a_reason_and_without_the_offer() {
+        let long = format!("{CHROMIUM}{}", "a=ssrc:1 x\r\n".repeat(2_000));
+        let cases = [
+            ("", "not a session description"),
+            ("v=0\r\n", "exactly one section"),
+            (
+                &format!("{CHROMIUM}m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"),
+                "exactly one section",
+            ),
+            (&CHROMIUM.replace("m=audio", "m=video"), "must be audio"),
+            (&CHROMIUM.replace("m=audio 9", "m=audio 0"), "switched off"),
+            (&CHROMIUM.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"), "SAVPF"),
+            (&CHROMIUM.replace("a=sendrecv", "a=recvonly"), "sendrecv"),
+            (&CHROMIUM.replace("actpass", "passive"), "setup"),
+            (&CHROMIUM.replace("a=fingerprint", "a=print"), "fingerprint"),
+            (&CHROMIUM.replace("a=rtcp-mux", "a=mux"), "RFC 5761"),
+            (&long, "longer"),
+        ];
+        for (sdp, why) in cases {
+            let error = Offer::read(sdp, Codec::Pcma).unwrap_err().to_string();
+            assert!(error.contains(why), "{why}: {error}");
+            assert!(error.len() < 200 && !error.contains("3BEAkmu9dRrn2n"));
+        }
+    }
+
+    #[test]
+    fn an_answer_without_the_agreed_law_is_refused() {
+        let formats = Formats {
+            codec: Codec::Pcma,
+            payload_type: 8,
+            telephone_event: Some(126),
+        };
+        let good = "m=audio 9 UDP/TLS/RTP/SAVPF 8 126\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\na=setup:passive\r\n\
+                    a=candidate:1 1 udp 1 127.0.0.1 4000 typ host\r\n";
+        assert_eq!(check_answer(good, formats), Ok(()));
+        for (from, to) in [
+            ("8 126", "126"),
+            ("8 126", "8 126 0"),
+            ("audio 9", "audio 0"),
+            ("PCMA", "PCMU"),
+            ("sendrecv", "recvonly"),
+            ("passive", "active"),
+            ("a=candidate", "a=other"),
+            ("m=audio", "m=video"),
+        ] {
+            assert!(
+                check_answer(&good.replacen(from, to, 1), formats).is_err(),
+                "{from} -> {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_nat_stands_in_for_ours() {
+        let answer = "v=0\r\na=candidate:1 1 udp 2130706431 10.0.0.5 4000 typ host\r\n";
+        let told = with_advertised(answer, "198.51.100.9".parse().unwrap());
+        assert_eq!(
+            told,
+            "v=0\r\na=candidate:1 1 udp 2130706431 198.51.100.9 4000 typ host\r\n"
+        );
+    }
+
+    proptest! {
+        /// Whatever a page sends, reading it ends in an offer of our formats or an error, never in a panic.
+        #[test]
+        fn no_offer_panics(at in 0..CHROMIUM.len(), cut in 0..64_usize, put in "[ -~\r\n]{0,16}") {
+            let mut bytes = CHROMIUM.as_bytes().to_vec();
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, put.bytes());
+            if let Ok(offer) = Offer::read(&String::from_utf8_lossy(&bytes), Codec::Pcma) {
+                prop_assert!(!offer.sdp.contains("opus") && !offer.sdp.contains("a=candidate"));
+                prop_assert_eq!(offer.sdp.lines().filter(|line| line.starts_with("m=")).count(), 1);
+            }
+        }
+    }
+}
