@@ -8,8 +8,9 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::asterisk::Asterisk;
+use support::asterisk::{Asterisk, PHONE_PASSWORD};
 use support::net::Net;
+use support::phone::{Line, Phone};
 use support::sipp::{Calls, Manner, Sipp};
 use support::tone::{fraction_heard, heard, read_wav, share, wav_file};
 
@@ -97,4 +98,106 @@ fn a_call_goes_through_the_pbx_with_audio() {
         "the phone was not told of the end:\n{}",
         phone.messages()
     );
+}
+
+#[test]
+fn a_phone_registers_is_called_and_keeps_what_it_heard() {
+    let pbx = Asterisk::start();
+    let mut phone = Phone::start(&Line {
+        ip: pbx.net().phones(),
+        port: 5210,
+        pbx: pbx.address(),
+        user: "1001".to_owned(),
+        password: PHONE_PASSWORD.to_owned(),
+        answers: true,
+        registers: true,
+        tone_hz: 700,
+    });
+    phone.wait_until_registered(SOON);
+    assert!(pbx.registered("1001"));
+    let calls = Calls {
+        number: "1001".to_owned(),
+        count: 1,
+        rate: 1,
+        tone_hz: 600,
+        talk: Duration::from_secs(3),
+    };
+    let caller = Sipp::call(
+        SocketAddr::new(pbx.net().callers(), 5080),
+        pbx.address(),
+        &calls,
+    );
+    phone.wait_for("CALL_ESTABLISHED", SOON);
+    phone.wait_for("CALL_CLOSED", SOON);
+    caller.finish(SOON);
+    let (rate, channels) = read_wav(&phone.heard()[0]);
+    assert!(
+        heard(&channels[0], rate, 600.0, 0.7),
+        "the phone did not hear the caller: {}",
+        phone.log()
+    );
+}
+
+/// The configuration we recommend: the daemon reaches the carrier, a collector's phone does not.
+#[test]
+fn with_the_sample_configuration_only_the_daemon_reaches_the_trunk() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/asterisk");
+    let pbx = Asterisk::start_with(Net::claim(), &directory, |net, _, text| {
+        // the phone that stands in for the daemon here knows MD5 only
+        text.replace("SHA-256,MD5", "MD5")
+            .replace("0.0.0.0:5060", &format!("{}:5060", net.pbx()))
+            .replace("192.0.2.1", &net.load().to_string())
+    });
+    assert!(
+        !pbx.log().contains("ERROR"),
+        "the sample does not load cleanly:\n{}",
+        pbx.log()
+    );
+    let carrier = Sipp::listen(
+        SocketAddr::new(pbx.net().load(), 5060),
+        &Manner::answer(440),
+    );
+    let line = |user: &str, password: &str, port| Line {
+        ip: pbx.net().phones(),
+        port,
+        pbx: pbx.address(),
+        user: user.to_owned(),
+        password: password.to_owned(),
+        answers: true,
+        registers: true,
+        tone_hz: 600,
+    };
+    let outside = format!("sip:+8613800138000@{}", pbx.address());
+
+    let mut desk = Phone::start(&line("1001", "CHANGE-phone-1001", 5210));
+    desk.wait_until_registered(SOON);
+    desk.dial(&outside);
+    let refused = desk.wait_for("CALL_CLOSED", SOON);
+    assert!(
+        refused["param"].as_str().unwrap_or("").contains("404"),
+        "a phone must not find the outside: {refused}"
+    );
+    assert_eq!(
+        carrier.messages().matches("INVITE sip:").count(),
+        0,
+        "a phone reached the carrier"
+    );
+
+    let mut daemon = Phone::start(&line("ringfence", "CHANGE-ringfence-password", 5220));
+    daemon.wait_until_registered(SOON);
+    daemon.dial(&outside);
+    daemon.wait_for("CALL_ESTABLISHED", SOON);
+    assert!(
+        carrier.messages().contains("INVITE sip:8613800138000@"),
+        "the carrier saw no call"
+    );
+    daemon.hang_up();
+    daemon.wait_for("CALL_CLOSED", SOON);
+
+    // the daemon rings a collector
+    daemon.dial(&format!("sip:1001@{}", pbx.address()));
+    desk.wait_for("CALL_ESTABLISHED", SOON);
+    daemon.hang_up();
+    desk.wait_for("CALL_CLOSED", SOON);
+    pbx.wait_for_channels(0, SOON);
 }

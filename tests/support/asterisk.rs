@@ -51,6 +51,19 @@ const CONFIGURATION: [(&str, &str); 6] = [
     ("extensions.conf", include_str!("asterisk/extensions.conf")),
 ];
 
+/// Files whose absence Asterisk calls an error, although their defaults are what we want.
+const DEFAULTS: [&str; 9] = [
+    "acl",
+    "ccss",
+    "cdr",
+    "cel",
+    "features",
+    "indications",
+    "manager",
+    "pjproject",
+    "udptl",
+];
+
 // $1 the folder with Asterisk, $2 the run's own folder. Everything execs: the child we hold is Asterisk itself.
 const START: &str = r#"
 set -e
@@ -133,12 +146,16 @@ impl Asterisk {
         ] {
             fs::create_dir_all(run.path().join(dir)).unwrap();
         }
-        Asterisk {
+        let pbx = Asterisk {
             net,
             run,
             root: pbx_root(),
             process: None,
+        };
+        for name in DEFAULTS {
+            pbx.write_configuration(&format!("{name}.conf"), "; the defaults\n");
         }
+        pbx
     }
 
     fn write_configuration(&self, name: &str, text: &str) {
@@ -199,6 +216,11 @@ impl Asterisk {
                 .contains("fully booted")
                 .then_some(())
         });
+        let log = self.log();
+        assert!(
+            !log.contains(" ERROR["),
+            "Asterisk does not like its configuration:\n{log}"
+        );
     }
 
     /// Addresses of this run.

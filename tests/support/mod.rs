@@ -18,6 +18,7 @@
 
 pub mod asterisk;
 pub mod net;
+pub mod phone;
 pub mod process;
 pub mod sipp;
 pub mod tone;
