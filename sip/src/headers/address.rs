@@ -41,9 +41,12 @@ impl NameAddr {
         self
     }
 
-    /// The `tag` of a From or To. An empty one counts as none.
+    /// The `tag` of a From or To. One without a value counts as none.
     pub fn tag(&self) -> Option<&str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.params
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("tag"))
+            .find_map(|(_, value)| value)
     }
 
     /// The `expires` of a Contact, in seconds. A value that is no number counts as 3600 (RFC 3261 20.10).

@@ -124,7 +124,8 @@ impl Headers {
     }
 
     /// Adds a header at the end. A compact name becomes the long one. Line ends and zero bytes in the value become
-    /// blanks and bytes that may not stand in a name are left out, so that no caller can smuggle a header line.
+    /// blanks, blanks around it go, and bytes that may not stand in a name are left out, so that no caller can smuggle
+    /// a header line.
     pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
         self.0.push(Self::entry(name, value.into()));
     }
@@ -197,6 +198,7 @@ impl Headers {
                 *byte = b' ';
             }
         }
+        let value = value.trim_ascii().to_vec();
         let name = long_form(name);
         let name: Box<str> = match name.bytes().all(is_token_byte) {
             true => name.into(),

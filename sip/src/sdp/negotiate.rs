@@ -233,7 +233,7 @@ fn agreed(
         .and_then(Host::ip)
         .ok_or(SdpError::NoAddress)?;
     let held_in_the_old_way = address == IpAddr::from([0, 0, 0, 0]);
-    if address.is_multicast() {
+    if address.is_multicast() || address == IpAddr::from([255, 255, 255, 255]) {
         return Err(SdpError::NoAddress);
     }
     if address.is_ipv6() != local.address.is_ipv6() && !held_in_the_old_way {
