@@ -1,8 +1,9 @@
 //! What the integration tests stand on: real peers, started for one test and gone after it.
 //!
 //! Start with [`asterisk::Asterisk`] (a real PBX), [`sipp::Sipp`] (phones that behave as a scenario says),
-//! [`process`] keeps them from outliving a test. [`net::Net`] gives
-//! each test addresses of its own, so that tests of several processes run side by side. [`tone`] listens.
+//! [`phone::Phone`] (a desk phone that registers and keeps what it heard), [`daemon::Setup`] and [`daemon::Daemon`] (the
+//! program under test). [`net::Net`] gives each test addresses of its own, so that tests of several processes run side
+//! by side. [`tone`] listens.
 //!
 //! Everything here blocks its thread and needs no async runtime. What is started is ended when its value is dropped, and,
 //! if the test process itself dies, by [`process`]. Nothing is skipped: a peer that cannot be started fails the test
@@ -17,6 +18,7 @@
 )]
 
 pub mod asterisk;
+pub mod daemon;
 pub mod net;
 pub mod phone;
 pub mod process;
