@@ -1,0 +1,9 @@
+//! One call: what it does ([`machine`]), what came of it ([`outcome`]), and why it ended ([`cause`]).
+//!
+//! Everything here is pure: inputs and the time in, effects and events out. `task.rs` carries effects out.
+
+pub mod cause;
+pub mod outcome;
+
+pub use cause::{Cause, Class, LegFailure};
+pub use outcome::{Marks, Outcome, Party, RecordingFate};

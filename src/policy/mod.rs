@@ -1,0 +1,34 @@
+//! The gate: may this contact point be called now? Data and pure code, no IO, no clock of its own.
+//!
+//! [`decide`] takes everything it looks at as arguments and gives one [`Decision`]: allow or deny, every
+//! reason, and a receipt from which [`replay`] comes to the same decision years later without database
+//! or time-zone files. What is not known is refused. Read next: `facts.rs` (what is looked at), `rules.rs`
+//! (what the rules can say), then one rule a file: `window.rs`, `caps.rs`, `third_party.rs`. A number
+//! leaves this module only inside a [`Permit`], which `permit.rs` alone makes.
+
+mod caps;
+mod decide;
+mod facts;
+mod holiday;
+mod permit;
+mod reason;
+mod receipt;
+mod rules;
+mod third_party;
+mod window;
+mod zone;
+
+pub use caps::{Cap, Measure, Period, Scope};
+pub use decide::{Decision, Verdict, decide};
+pub use facts::{
+    CaseFacts, CaseState, ContactPointFacts, Count, CountNeeded, Facts, Now, NumberFacts,
+    NumberState, OwnNumbers, Relation,
+};
+pub use holiday::SpecialDate;
+pub use permit::{Destination, Extension, ExtensionError, Extensions, Permit, PermitExpired};
+pub use reason::{Reason, Refusal};
+pub use receipt::{EVALUATOR_VERSION, Receipt, ReplayError, replay};
+pub use rules::{Preset, RingRules, RuleError, RuleSet};
+pub use third_party::ThirdPartyRules;
+pub use window::{Span, Week, WindowRules};
+pub use zone::{ZoneSource, ZoneTimes, Zones};

@@ -1,0 +1,243 @@
+//! What the rules can say, how they are read, and which of two is stricter.
+//!
+//! A rule set is data: a preset shipped in `config/policy/`, or a client's own stricter version in the same
+//! form. [`RuleSet::merge_strictest`] combines them; nothing can be loosened by merging. The canonical text
+//! (and with it the hash in every receipt) is the compact JSON of this structure, fields in this order.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cap, CountNeeded, Period, ThirdPartyRules, WindowRules, Zones};
+
+/// A preset that is shipped with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// The service plan's own rules for mainland China; the default.
+    CnPlan,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: &'static [Self] = &[Self::CnPlan];
+
+    /// The name used in configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CnPlan => "cn-plan",
+        }
+    }
+
+    /// The preset of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|preset| preset.name() == name)
+    }
+
+    /// The commented TOML that is shipped.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::CnPlan => include_str!("../../config/policy/cn-plan.toml"),
+        }
+    }
+
+    /// The rules themselves.
+    #[must_use]
+    pub fn rules(self) -> RuleSet {
+        #[expect(
+            clippy::expect_used,
+            reason = "the text is part of the program; a test parses every preset"
+        )]
+        RuleSet::parse(self.text()).expect("a shipped preset parses")
+    }
+}
+
+/// Why a rule text is not a rule set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Not TOML of this form; the message names line and column.
+    #[error("the calling rules cannot be read: {0}")]
+    Form(String),
+    /// Readable, but it says something that cannot be meant.
+    #[error("the calling rules make no sense: {0}")]
+    Sense(&'static str),
+}
+
+/// How long may be rung, and how close to the end of the window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RingRules {
+    /// Where this comes from.
+    pub clause: String,
+    /// The longest ringing, milliseconds.
+    pub longest_ms: i64,
+    /// Less ringing than this before the guard is not worth a call and is refused, milliseconds.
+    pub shortest_ms: i64,
+    /// Nothing rings in the last so many milliseconds of the window.
+    pub guard_ms: i64,
+    /// A permission is good for so many milliseconds, until the customer INVITE has to be out.
+    pub permit_ms: i64,
+}
+
+impl RingRules {
+    fn merge_strictest(&self, other: &Self) -> Self {
+        let clause = if self.clause == other.clause {
+            self.clause.clone()
+        } else {
+            format!("{}; {}", self.clause, other.clause)
+        };
+        Self {
+            clause,
+            longest_ms: self.longest_ms.min(other.longest_ms),
+            shortest_ms: self.shortest_ms.max(other.shortest_ms),
+            guard_ms: self.guard_ms.max(other.guard_ms),
+            permit_ms: self.permit_ms.min(other.permit_ms),
+        }
+    }
+}
+
+/// Everything that limits calls for one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSet {
+    /// `cn-plan`, or the names of what was merged joined by `+`.
+    pub name: String,
+    /// Raised whenever the text changes; the revisions of what was merged joined by `+`.
+    pub revision: String,
+    /// When calls may start.
+    pub window: WindowRules,
+    /// How long may be rung.
+    pub ring: RingRules,
+    /// Third parties.
+    pub third_party: ThirdPartyRules,
+    /// How often.
+    #[serde(default)]
+    pub caps: Vec<Cap>,
+}
+
+impl RuleSet {
+    /// Reads and checks a rule set.
+    ///
+    /// # Errors
+    /// [`RuleError::Form`] with line and column, [`RuleError::Sense`] for contradictions.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let rules: Self = toml::from_str(text).map_err(|e| RuleError::Form(e.to_string()))?;
+        rules.check()?;
+        Ok(rules)
+    }
+
+    pub(super) fn check(&self) -> Result<(), RuleError> {
+        let ring = &self.ring;
+        let sane = |ms: i64, most_ms: i64| (0..=most_ms).contains(&ms);
+        if !sane(ring.longest_ms, 300_000)
+            || !sane(ring.shortest_ms, 300_000)
+            || !sane(ring.guard_ms, 3_600_000)
+            || !sane(ring.permit_ms, 600_000)
+        {
+            return Err(RuleError::Sense(
+                "ring times lie between 0 and 300000 ms, the guard up to 3600000, the permission up to 600000",
+            ));
+        }
+        if ring.shortest_ms == 0 || ring.longest_ms < ring.shortest_ms {
+            return Err(RuleError::Sense(
+                "ring.shortest_ms must be above 0 and not above ring.longest_ms",
+            ));
+        }
+        let mut dates: Vec<_> = self
+            .window
+            .dates
+            .iter()
+            .map(|special| special.date)
+            .collect();
+        dates.sort_unstable();
+        if dates.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(RuleError::Sense("one date stands in window.dates twice"));
+        }
+        if self.third_party.failures_in_a_row == 0 {
+            return Err(RuleError::Sense(
+                "third_party.failures_in_a_row must be at least 1",
+            ));
+        }
+        let twice =
+            |(at, cap): (usize, &Cap)| self.caps.iter().skip(at + 1).any(|c| c.same_subject(cap));
+        if self.caps.iter().enumerate().any(twice) {
+            return Err(RuleError::Sense("two caps limit the same thing"));
+        }
+        Ok(())
+    }
+
+    /// The stricter of both in every respect: a call is allowed only if both would allow it.
+    #[must_use]
+    pub fn merge_strictest(&self, other: &Self) -> Self {
+        let mut caps = self.caps.clone();
+        for cap in &other.caps {
+            match caps.iter_mut().find(|mine| mine.same_subject(cap)) {
+                Some(mine) if cap.limit < mine.limit => *mine = cap.clone(),
+                Some(_) => {}
+                None => caps.push(cap.clone()),
+            }
+        }
+        Self {
+            name: format!("{}+{}", self.name, other.name),
+            revision: format!("{}+{}", self.revision, other.revision),
+            window: self.window.merge_strictest(&other.window),
+            ring: self.ring.merge_strictest(&other.ring),
+            third_party: self.third_party.merge_strictest(&other.third_party),
+            caps,
+        }
+    }
+
+    /// The counters `store` must read before [`super::decide`] can be asked, each once, at the given time.
+    #[must_use]
+    pub fn counts_needed(&self, now_ms: i64, zones: &Zones) -> Vec<CountNeeded> {
+        let times = zones.times(now_ms).unwrap_or_default();
+        let mut needed: Vec<CountNeeded> = self
+            .caps
+            .iter()
+            .filter_map(|cap| {
+                Some(CountNeeded {
+                    measure: cap.measure,
+                    scope: cap.scope,
+                    since_ms: cap.since_ms(now_ms, &times)?,
+                })
+            })
+            .collect();
+        needed.sort_by_key(|need| (need.measure, need.scope, need.since_ms));
+        needed.dedup();
+        needed
+    }
+
+    /// How far back the caps look at most, in days: attempts younger than this must not be cleaned away.
+    #[must_use]
+    pub fn looks_back_days(&self) -> u16 {
+        let days = |cap: &Cap| match cap.period {
+            Period::Day => 2,
+            Period::Days(days) => days,
+        };
+        self.caps.iter().map(days).max().unwrap_or(0)
+    }
+
+    /// The text that is hashed and carried by receipts: compact JSON.
+    #[must_use]
+    pub fn canonical_text(&self) -> String {
+        #[expect(
+            clippy::expect_used,
+            reason = "structs of strings, numbers and lists always serialise"
+        )]
+        serde_json::to_string(self).expect("a rule set serialises")
+    }
+
+    /// SHA-256 of the canonical text, lower-case hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.canonical_text().as_bytes());
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
