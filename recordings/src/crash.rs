@@ -5,7 +5,7 @@
 //! of power leaves: files fall back to the length of their last sync, and renames whose directory was not synced are
 //! taken back.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -50,6 +50,8 @@ pub mod wav;
 
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod crash_tests;
 
 pub use analysis::ChannelAnalysis;
 pub use error::{Region, Result, VaultError};
