@@ -60,7 +60,7 @@ const byId = (id) => document.getElementById(id);
 let language = navigator.language.startsWith('zh') ? 'zh' : 'en';
 let token = '';
 let microphone = null; // MediaStream, kept across reconnects so that the browser asks once
-let session = null; // { peer, sender, abort, timer } while a connection is wanted
+let session = null; // { id, peer, sender, abort, timer } while a connection is wanted
 let state = 'offline';
 let problem = null; // [key of TEXTS, detail]
 let call = null; // { id, state }
@@ -193,16 +193,19 @@ async function negotiate(current) {
     if (peer.connectionState === 'failed') retry(current, ['unreachable']);
   };
   await peer.setLocalDescription();
-  // No candidates are waited for: the daemon answers where this browser's checks come from.
+  // No candidates are waited for: the daemon answers where this browser's checks come from. It replaces what this
+  // page had before, and what it says of that one's end is not about the new one.
+  current.id = undefined;
   const response = await request('POST', '/agent/session', { sdp: peer.localDescription.sdp }, { signal: current.abort.signal });
-  current.accepted = true;
-  const { sdp } = await response.json();
+  const { session: id, sdp } = await response.json();
+  current.id = id;
   await peer.setRemoteDescription({ type: 'answer', sdp });
   clearInterval(current.timer);
   current.timer = setInterval(() => reportStats(current), STATS_EVERY_MS);
 }
 
 function retry(current, why = null) {
+  current.id = undefined; // whatever is still said about the old connection no longer matters
   current.peer?.close();
   clearInterval(current.timer);
   show('waiting', why);
@@ -219,7 +222,7 @@ function leave(next = 'offline', why = null, told = false) {
     clearInterval(ended.timer);
     ended.abort.abort();
     ended.peer?.close();
-    if (ended.accepted && !told) request('DELETE', '/agent/session', undefined, { keepalive: true }).catch(() => {});
+    if (ended.id && !told) request('DELETE', `/agent/session/${encodeURIComponent(ended.id)}`, undefined, { keepalive: true }).catch(() => {});
   }
   for (const track of microphone?.getTracks() ?? []) track.stop();
   microphone = null;
@@ -287,9 +290,10 @@ function onCall({ call_id: id, state: next }) {
 }
 
 // The daemon's end of the connection is gone: taken over by another page of this agent, or closed.
-function onSession({ state: next }) {
-  if (next === 'replaced' && session) leave('failed', ['replaced'], true);
-  if (next === 'closed' && session && state === 'connected') retry(session);
+function onSession({ session: id, state: next }) {
+  if (!session?.id || session.id !== id) return;
+  if (next === 'replaced') leave('failed', ['replaced'], true);
+  if (next === 'closed') retry(session);
 }
 
 async function hangUp() {
@@ -317,6 +321,7 @@ async function figures(peer) {
   const { 'inbound-rtp': inbound, 'outbound-rtp': outbound, 'remote-inbound-rtp': remote, 'candidate-pair': pair } = found;
   const ms = (seconds) => (seconds === undefined ? null : Math.round(seconds * 1000));
   return {
+    session: session?.id ?? null,
     connection: peer.connectionState,
     round_trip_ms: ms(pair?.currentRoundTripTime),
     received: {

@@ -243,7 +243,13 @@ pub(super) fn check_answer(answer: &str, formats: Formats) -> Result<(), Browser
             return Err(BrowserError::Answer(why));
         }
     }
-    if !answer.lines().any(|line| line.starts_with("a=candidate:")) {
+    let mut candidates = answer
+        .lines()
+        .filter(|line| line.starts_with("a=candidate:"))
+        .peekable();
+    // A machine with loopback only leaves the wildcard as it is: no browser can send there.
+    let nowhere = |line: &str| line.contains(" 0.0.0.0 ") || line.contains(" :: ");
+    if candidates.peek().is_none() || candidates.any(nowhere) {
         return Err(BrowserError::Answer(
             "it has no candidate: none of the configured addresses is usable",
         ));
@@ -403,6 +409,7 @@ mod tests {
             ("sendrecv", "recvonly"),
             ("passive", "active"),
             ("a=candidate", "a=other"),
+            ("127.0.0.1", "0.0.0.0"),
             ("m=audio", "m=video"),
         ] {
             assert!(

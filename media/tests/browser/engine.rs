@@ -77,6 +77,7 @@ pub struct Engine {
     packets: mpsc::Receiver<Vec<u8>>,
     payload_type: u8,
     telephone_event: u8,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl Engine {
@@ -89,8 +90,8 @@ impl Engine {
         let socket = std::sync::Arc::new(UnixDatagram::from_std(socket).expect("a socket"));
         let (tone, tones) = watch::channel(None);
         let (heard, packets) = mpsc::channel(64);
-        tokio::spawn(speak(std::sync::Arc::clone(&socket), tones, payload_type));
-        tokio::spawn(async move {
+        let voice = tokio::spawn(speak(std::sync::Arc::clone(&socket), tones, payload_type));
+        let ear = tokio::spawn(async move {
             let mut buffer = [0; 2_000];
             while let Ok(length) = socket.recv(&mut buffer).await {
                 // A test that does not listen loses the packet, as a real engine would.
@@ -105,6 +106,7 @@ impl Engine {
             packets,
             payload_type,
             telephone_event,
+            tasks: [voice, ear],
         }
     }
 
@@ -162,6 +164,15 @@ impl Engine {
                     duration: u16::from_be_bytes([packet[14], packet[15]]),
                 };
             }
+        }
+    }
+
+    /// Closes the engine's end, as a leg that is closed does.
+    pub async fn vanish(self) {
+        for task in self.tasks {
+            task.abort();
+            // Aborted or ended by itself: either way its half of the socket is gone.
+            let _ = task.await;
         }
     }
 

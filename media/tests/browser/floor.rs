@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -29,13 +30,22 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the handlers share.
 struct Shared {
-    leg: Mutex<Option<BrowserLeg>>,
+    /// The session's name and its leg.
+    leg: Mutex<Option<(String, BrowserLeg)>>,
+    sessions: AtomicU32,
     engines: mpsc::Sender<Engine>,
     states: mpsc::Sender<BrowserEvent>,
-    calls: broadcast::Sender<Value>,
+    events: broadcast::Sender<(&'static str, Value)>,
     hung_up: mpsc::Sender<String>,
     figures: mpsc::Sender<Value>,
     left: mpsc::Sender<()>,
+}
+
+impl Shared {
+    fn tell(&self, kind: &'static str, data: Value) {
+        // Nobody listens while the page is away; the test sees what it misses.
+        let _ = self.events.send((kind, data));
+    }
 }
 
 /// The floor with the test's ends of everything.
@@ -59,9 +69,10 @@ impl Floor {
         let (leave, left) = mpsc::channel(4);
         let shared = Arc::new(Shared {
             leg: Mutex::new(None),
+            sessions: AtomicU32::new(0),
             engines: engine,
             states: state,
-            calls: broadcast::channel(16).0,
+            events: broadcast::channel(16).0,
             hung_up: hang_up,
             figures: figure,
             left: leave,
@@ -95,7 +106,8 @@ impl Floor {
                 }),
             )
             .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
-            .route("/api/v1/agent/session", post(begin).delete(end))
+            .route("/api/v1/agent/session", post(begin))
+            .route("/api/v1/agent/session/{session}", delete(end))
             .route("/api/v1/agent/session/stats", post(stats))
             .route("/api/v1/events", get(events))
             .route("/api/v1/calls/{id}", delete(hang_up_call))
@@ -145,15 +157,21 @@ impl Floor {
     }
 
     pub fn tell_call(&self, id: &str, state: &str) {
-        let _ = self
-            .shared
-            .calls
-            .send(json!({ "call_id": id, "state": state }));
+        self.shared
+            .tell("call", json!({ "call_id": id, "state": state }));
+    }
+
+    /// Says of the session that is up what became of it.
+    pub async fn tell_session(&self, state: &str) {
+        let place = self.shared.leg.lock().await;
+        let (session, _) = place.as_ref().expect("a session");
+        self.shared
+            .tell("session", json!({ "session": session, "state": state }));
     }
 
     /// Closes the leg behind the page's back, as a restart of the daemon does.
     pub async fn drop_leg(&mut self) {
-        let leg = self.shared.leg.lock().await.take().expect("a leg");
+        let (_, leg) = self.shared.leg.lock().await.take().expect("a leg");
         let traffic = leg.traffic();
         assert_eq!((traffic.refused, traffic.dropped), (0, 0), "{traffic:?}");
         leg.close().await;
@@ -200,7 +218,11 @@ async fn begin(
         return problem(StatusCode::UNAUTHORIZED, "no such token".to_owned());
     }
     let mut place = shared.leg.lock().await;
-    if let Some(old) = place.take() {
+    if let Some((replaced, old)) = place.take() {
+        shared.tell(
+            "session",
+            json!({ "session": replaced, "state": "replaced" }),
+        );
         old.close().await;
     }
     let config = BrowserConfig {
@@ -222,18 +244,30 @@ async fn begin(
                 .send(Engine::new(ours, answer.payload_type, events))
                 .await
                 .expect("a test");
-            *place = Some(leg);
-            (StatusCode::CREATED, Json(json!({ "sdp": answer.sdp }))).into_response()
+            let id = format!(
+                "session {}",
+                shared.sessions.fetch_add(1, Ordering::Relaxed)
+            );
+            *place = Some((id.clone(), leg));
+            (
+                StatusCode::CREATED,
+                Json(json!({ "session": id, "sdp": answer.sdp })),
+            )
+                .into_response()
         }
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
     }
 }
 
-async fn end(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> StatusCode {
+async fn end(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+) -> StatusCode {
     assert!(signed_in(&headers));
-    if let Some(leg) = shared.leg.lock().await.take() {
-        leg.close().await;
-    }
+    let (name, leg) = shared.leg.lock().await.take().expect("a session");
+    assert_eq!(name, session);
+    leg.close().await;
     shared.left.send(()).await.expect("a test");
     StatusCode::NO_CONTENT
 }
@@ -263,10 +297,9 @@ async fn events(
     headers: HeaderMap,
 ) -> Sse<impl tokio_stream::Stream<Item = Result<Event, Infallible>>> {
     assert!(signed_in(&headers));
-    let calls = BroadcastStream::new(shared.calls.subscribe());
-    Sse::new(calls.filter_map(|call| {
-        Some(Ok(Event::default()
-            .event("call")
-            .data(call.ok()?.to_string())))
+    let events = BroadcastStream::new(shared.events.subscribe());
+    Sse::new(events.filter_map(|event| {
+        let (kind, data) = event.ok()?;
+        Some(Ok(Event::default().event(kind).data(data.to_string())))
     }))
 }

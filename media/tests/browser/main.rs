@@ -128,8 +128,25 @@ async fn a_chromium_and_the_engine_hear_each_other() {
         "after reconnecting: {voice:?}"
     );
 
+    // An engine that closes its end has ended the leg; told so, the page does not wait for the silence.
+    assert_eq!(floor.event().await, BrowserEvent::Connected);
+    engine.vanish().await;
+    assert_eq!(floor.event().await, BrowserEvent::Failed);
+    floor.tell_session("closed").await;
+    page.ask(json!({"do": "state", "wanted": "waiting"})).await;
+    page.ask(json!({"do": "state", "wanted": "connected"}))
+        .await;
+    assert_eq!(floor.event().await, BrowserEvent::Connected);
+
     page.ask(json!({"do": "leave"})).await;
     floor.left().await;
+
+    // A page whose line another page has taken does not fight for it.
+    page.ask(json!({"do": "connect", "token": floor::TOKEN}))
+        .await;
+    floor.tell_session("replaced").await;
+    page.ask(json!({"do": "state", "wanted": "failed"})).await;
+
     let complaints = page.ask(json!({"do": "complaints"})).await;
     // The refused token is a failed request, which Chromium prints by itself; a broken script would print more.
     let complaints: Vec<&str> = complaints["complaints"]
