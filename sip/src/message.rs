@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::headers::{HeaderError, Headers, NameAddr, name};
 use crate::method::{Method, StatusCode};
+use crate::text::Malformed;
 use crate::uri::Uri;
 
 /// A request (RFC 3261 7.1).
@@ -217,7 +218,7 @@ impl Message {
     }
 
     /// Checks what RFC 3261 8.1.1 wants in every message and 8.2/18.1.2 would stumble over: Via, From, To, Call-ID and
-    /// CSeq there once and readable, CSeq naming the method of a request.
+    /// CSeq there once and readable; in a request a readable Max-Forwards and a CSeq that names its method.
     ///
     /// # Errors
     /// The first that is not.
@@ -228,16 +229,18 @@ impl Message {
         headers.to()?;
         headers.call_id()?;
         let cseq = headers.cseq()?;
+        let Self::Request(request) = self else {
+            return Ok(());
+        };
         headers.max_forwards()?;
-        match self {
-            Self::Request(request) if request.method != cseq.method => {
-                Err(HeaderError::Malformed {
-                    name: name::CSEQ,
-                    why: crate::text::Malformed("its method is not that of the request"),
-                })
-            }
-            _ => Ok(()),
+        if request.method != cseq.method {
+            let why = Malformed("its method is not that of the request");
+            return Err(HeaderError::Malformed {
+                name: name::CSEQ,
+                why,
+            });
         }
+        Ok(())
     }
 }
 

@@ -147,8 +147,9 @@ impl Head {
             return self.note(malformed("the name is no token"));
         }
         let value = value.get(1..).unwrap_or(&[]).trim_ascii();
-        if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return self.note(malformed("a bare CR, LF or zero byte"));
+        // A zero byte may stand in a quoted string (RFC 3261 25.1, `quoted-pair`).
+        if value.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+            return self.note(malformed("a bare CR or LF"));
         }
         let name = long_form(name);
         if name.eq_ignore_ascii_case(name::CONTENT_LENGTH) {

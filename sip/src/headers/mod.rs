@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use address::{Contacts, NameAddr};
+pub(crate) use params::PARAM_LIMIT;
 pub use params::Params;
 pub use values::{CSeq, ContentType, RAck, Refresher, Replaces, RetryAfter, SessionExpires};
 pub use via::{MAGIC_COOKIE, Via, ViaTransport};
@@ -123,7 +124,7 @@ impl Headers {
         Self(Vec::new())
     }
 
-    /// Adds a header at the end. A compact name becomes the long one. Line ends and zero bytes in the value become
+    /// Adds a header at the end. A compact name becomes the long one. Line ends in the value become
     /// blanks, blanks around it go, and bytes that may not stand in a name are left out, so that no caller can smuggle
     /// a header line.
     pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
@@ -194,7 +195,7 @@ impl Headers {
 
     fn entry(name: &str, mut value: Vec<u8>) -> (Box<str>, Vec<u8>) {
         for byte in &mut value {
-            if matches!(byte, b'\r' | b'\n' | 0) {
+            if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
             }
         }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::text::{Malformed, find_top, is_quoted, is_token, quote_into, unquote};
 
+/// More parameters than anybody needs; looking one up takes a walk through all of them.
+pub(crate) const PARAM_LIMIT: usize = 64;
+
 /// Parameters in their order. Names are compared without regard to case, values are kept as they were written (quotes
 /// and escapes included), so that what is printed is what was read.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,6 +41,9 @@ impl Params {
                 Some((name, value)) => (name.trim_end(), Some(value.trim_start())),
                 None => (piece, None),
             };
+            if params.0.len() >= PARAM_LIMIT {
+                return Err(Malformed("too many parameters"));
+            }
             if !is_token(name) {
                 return Err(Malformed("a parameter name is no token"));
             }
@@ -109,6 +115,10 @@ impl Params {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there are none.

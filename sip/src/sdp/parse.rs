@@ -8,6 +8,8 @@ use crate::uri::Host;
 
 const LINE_LIMIT: usize = 1024;
 const MEDIA_LIMIT: usize = 32;
+/// RTP has 128 payload types.
+const FORMAT_LIMIT: usize = 128;
 
 pub(super) fn session(bytes: &[u8]) -> Result<Session, SdpError> {
     let text = String::from_utf8_lossy(bytes);
@@ -200,8 +202,8 @@ fn parse_media(value: &str) -> Result<Media, Malformed> {
     };
     let port = port.split_once('/').map_or(port, |(port, _)| port);
     let formats: Vec<String> = words.map(str::to_owned).collect();
-    if formats.is_empty() {
-        return Err(Malformed("a stream without formats"));
+    if formats.is_empty() || formats.len() > FORMAT_LIMIT {
+        return Err(Malformed("a stream without formats, or with too many"));
     }
     let is_rtp = protocol.len() >= 4
         && protocol
