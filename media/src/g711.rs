@@ -209,7 +209,7 @@ mod tests {
                 let back = i32::from(codec.decode(codec.encode(sample)));
                 let error = (back - i32::from(sample)).abs();
                 // Half a step: a step is 1/16 of the segment, at least 16 (A) or 8 (mu); the top clips.
-                let bound = (i32::from(sample).abs() / 32).max(8) + 4;
+                let bound = ((i32::from(sample).abs() + 132) / 32).max(8) + 4;
                 let bound = if sample.unsigned_abs() > 32_000 {
                     700
                 } else {
