@@ -201,3 +201,64 @@ fn with_the_sample_configuration_only_the_daemon_reaches_the_trunk() {
     desk.wait_for("CALL_CLOSED", SOON);
     pbx.wait_for_channels(0, SOON);
 }
+
+#[test]
+fn customers_do_what_the_end_of_their_number_says() {
+    let pbx = Asterisk::start();
+    let mut caller = Phone::start(&Line {
+        ip: pbx.net().callers(),
+        port: 5220,
+        pbx: pbx.address(),
+        user: "caller".to_owned(),
+        password: String::new(),
+        answers: false,
+        registers: false,
+        tone_hz: 600,
+    });
+    for (digits, status) in [
+        ("9000", "404"),
+        ("5000", "486"),
+        ("5001", "503"),
+        ("5002", "486"),
+        ("3001", "404"),
+        ("3017", "486"),
+        ("3021", "403"),
+        ("3034", "503"),
+        ("7003", "404"),
+    ] {
+        caller.dial(&format!("sip:+861380013{digits}@{}", pbx.address()));
+        let closed = caller.wait_for("CALL_CLOSED", SOON);
+        assert!(
+            closed["param"].as_str().unwrap_or("").starts_with(status),
+            "{digits} should answer {status}: {closed}"
+        );
+    }
+    // rings for ever: until the caller gives up
+    caller.dial(&format!("sip:+8613800134000@{}", pbx.address()));
+    caller.wait_for("CALL_RINGING", SOON);
+    caller.hang_up();
+    caller.wait_for("CALL_CLOSED", SOON);
+    // hangs up by itself after a second
+    caller.dial(&format!("sip:+8613800132101@{}", pbx.address()));
+    caller.wait_for("CALL_ESTABLISHED", SOON);
+    caller.wait_for("CALL_CLOSED", SOON);
+    // early media, then an answer
+    caller.dial(&format!("sip:+8613800136101@{}", pbx.address()));
+    caller.wait_for("CALL_PROGRESS", SOON);
+    caller.wait_for("CALL_ESTABLISHED", SOON);
+    caller.hang_up();
+    caller.wait_for("CALL_CLOSED", SOON);
+    pbx.wait_for_channels(0, SOON);
+}
+
+#[test]
+fn a_pbx_that_restarts_or_freezes_comes_back_on_its_address() {
+    let mut pbx = Asterisk::start();
+    let address = pbx.address();
+    pbx.freeze();
+    pbx.thaw();
+    assert_eq!(pbx.channels(), 0);
+    pbx.kill();
+    pbx.restart();
+    assert_eq!((pbx.channels(), pbx.address()), (0, address));
+}
