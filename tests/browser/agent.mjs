@@ -2,16 +2,13 @@
 // standard input, an answer per line of standard output, both JSON. Nothing here waits for a fixed time: every
 // command ends when the page shows what was asked for, or fails after LIMIT_MS.
 //
-// usage: node agent.mjs '{"chromium": "/usr/bin/chromium", "url": "http://localhost:1/agent", "microphone": "tone.wav"}'
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// usage: node agent.mjs '{"chromium": "/usr/bin/chromium", "url": "http://localhost:1/agent",
+//                         "microphone": "tone.wav", "profile": "an empty folder"}'
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 const LIMIT_MS = 20_000;
-const { chromium: executablePath, url, microphone } = JSON.parse(process.argv[2]);
-const profile = mkdtempSync(join(tmpdir(), 'ringfence-chromium-'));
+const { chromium: executablePath, url, microphone, profile } = JSON.parse(process.argv[2]);
 const context = await chromium.launchPersistentContext(profile, {
   executablePath,
   headless: true,
@@ -122,5 +119,4 @@ try {
   }
 } finally {
   await context.close();
-  rmSync(profile, { recursive: true, force: true });
 }

@@ -16,7 +16,7 @@ pub struct Chromium {
     child: Child,
     commands: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
-    _microphone: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Chromium {
@@ -37,10 +37,10 @@ impl Chromium {
                 "cannot fetch playwright-core: run `npm ci` in {scripts:?}"
             );
         }
-        let microphone = tempfile::tempdir().expect("a temporary folder");
-        let wav = microphone.path().join("microphone.wav");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let wav = folder.path().join("microphone.wav");
         write_tone(&wav, hz);
-        let arguments = serde_json::json!({ "chromium": chromium, "url": url, "microphone": wav });
+        let arguments = serde_json::json!({ "chromium": chromium, "url": url, "microphone": wav, "profile": folder.path().join("profile") });
         let mut child = Command::new(node)
             .arg("agent.mjs")
             .arg(arguments.to_string())
@@ -56,7 +56,7 @@ impl Chromium {
             child,
             commands,
             answers,
-            _microphone: microphone,
+            _folder: folder,
         }
     }
 

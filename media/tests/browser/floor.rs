@@ -26,7 +26,8 @@ pub const TOKEN: &str = "an agent's token";
 /// The strictest policy the page works under; the daemon sends the same.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const LIMIT: Duration = Duration::from_secs(20);
+/// Above the 15 s after which a silent browser is given up.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 struct Shared {

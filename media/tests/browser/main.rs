@@ -146,6 +146,7 @@ async fn a_chromium_and_the_engine_hear_each_other() {
         .await;
     floor.tell_session("replaced").await;
     page.ask(json!({"do": "state", "wanted": "failed"})).await;
+    assert_eq!(floor.event().await, BrowserEvent::Connected);
 
     let complaints = page.ask(json!({"do": "complaints"})).await;
     // The refused token is a failed request, which Chromium prints by itself; a broken script would print more.
@@ -160,4 +161,8 @@ async fn a_chromium_and_the_engine_hear_each_other() {
         "{complaints:?}"
     );
     page.quit().await;
+
+    // It went without a word, as a closed lid does: ICE notices after 5 s and gives up after 15 more.
+    assert_eq!(floor.event().await, BrowserEvent::Disconnected);
+    assert_eq!(floor.event().await, BrowserEvent::Failed);
 }
