@@ -167,11 +167,13 @@ fn the_machine_may_die_before_any_act_of_a_call() {
     assert!(acts > 40, "the seam counts: {acts}");
     check(root.path(), &seen, false, 0);
     for power_lost in [false, true] {
-        for at in 1..=acts {
+        // One more than there are: the power may also fail right after the last.
+        for at in 1..=acts + 1 {
             let root = fresh();
             let mut seen = Seen::default();
             let (done, _) = crash::run(Some(at), || call(root.path(), &mut seen));
-            assert!(done.is_err() && !seen.sealed, "act {at} was survived");
+            assert_eq!(done.is_err(), at <= acts, "act {at} was survived");
+            assert_eq!(seen.sealed, at > acts);
             if power_lost {
                 crash::lose_power(root.path());
             }
@@ -216,11 +218,11 @@ fn the_machine_may_die_again_at_any_act_of_the_recovery() {
     assert!(acts > 8, "{acts}");
     check(root.path(), &seen, false, 0);
     for power_lost in [false, true] {
-        for at in 1..=acts {
+        for at in 1..=acts + 1 {
             let root = fresh();
             let seen = left(root.path());
             let (done, _) = crash::run(Some(at), || recover(root.path()));
-            assert!(done.is_err(), "act {at} was survived");
+            assert_eq!(done.is_err(), at <= acts, "act {at} was survived");
             if power_lost {
                 crash::lose_power(root.path());
             }
