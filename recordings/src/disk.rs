@@ -53,6 +53,13 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes everything on the file system of `dir` durable.
+pub(crate) fn sync_file_system(dir: &File, path: &Path) -> Result<()> {
+    step("sync file system", path)
+        .and_then(|()| Ok(rustix::fs::syncfs(dir)?))
+        .map_err(|e| VaultError::io("sync file system of", path, e))
+}
+
 /// Makes the entries of the directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     step("sync directory", dir)

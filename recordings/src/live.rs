@@ -31,6 +31,10 @@ pub(crate) struct LiveFile {
     pub(crate) written: AtomicU64,
     /// Bytes of the file that the disk has confirmed.
     pub(crate) durable: AtomicU64,
+    /// A sync failed: the kernel may have dropped what it could not write and then calls the file clean, so that no
+    /// later success means anything. What is known to be durable stands still from then on; the seal, which writes
+    /// everything anew, is not concerned.
+    pub(crate) unreliable: AtomicBool,
     /// Nobody will write any more.
     pub(crate) closed: AtomicBool,
     pub(crate) gaps: Mutex<Gaps>,
@@ -41,7 +45,13 @@ impl LiveFile {
     pub(crate) fn sync(&self) -> Result<u64> {
         let written = self.written.load(Ordering::Acquire);
         if self.durable.load(Ordering::Acquire) < written {
-            disk::sync(&self.file, &self.path)?;
+            if self.unreliable.load(Ordering::Acquire) {
+                let earlier =
+                    std::io::Error::other("an earlier sync of it failed: its disk needs attention");
+                return Err(VaultError::io("sync", &self.path, earlier));
+            }
+            disk::sync(&self.file, &self.path)
+                .inspect_err(|_| self.unreliable.store(true, Ordering::Release))?;
             self.durable.fetch_max(written, Ordering::AcqRel);
         }
         Ok(written)
@@ -205,8 +215,8 @@ impl Live {
     /// Writes the last segment and makes everything durable. After it only [`Vault::seal`] is left to do.
     ///
     /// # Errors
-    /// As [`Live::append`]; may be called again until it succeeds. If it never does, the recording can be sealed all
-    /// the same and lacks at most what was not written.
+    /// As [`Live::append`]; may be called again until it succeeds. If it never does, drop it: the recording can be
+    /// sealed all the same and lacks at most what was not written.
     pub fn finish(&mut self) -> Result<()> {
         if self.state != State::Finished {
             self.pay()?;

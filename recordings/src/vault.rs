@@ -113,13 +113,21 @@ pub struct Vault {
 pub(crate) struct Inner {
     pub(crate) config: VaultConfig,
     pub(crate) keys: MonthKeys,
-    /// Present when open for writing; the lock ends with it.
-    lock: Option<File>,
+    /// Present when open for writing.
+    writing: Option<Writing>,
     pub(crate) live: Mutex<HashMap<Uuid, Arc<LiveFile>>>,
     pub(crate) sealing: Mutex<HashSet<Uuid>>,
     ledger: Mutex<Ledger>,
     /// Durable positions that the process before left in the ledger.
     pub(crate) left_durable: HashMap<Uuid, u64>,
+}
+
+/// What only the process that writes holds.
+struct Writing {
+    /// The lock ends with it.
+    _lock: File,
+    /// The live directory, open as long as the vault is: for room and for `syncfs`.
+    live_dir: File,
 }
 
 impl std::fmt::Debug for Vault {
@@ -157,7 +165,15 @@ impl Vault {
         for part in ["live", "sealed", "quarantine"] {
             disk::make_dirs(&config.dir.join(part))?;
         }
-        Ok(Self::with(config, root, Some(lock)))
+        let live_dir = disk::open(&config.dir.join("live"))?;
+        Ok(Self::with(
+            config,
+            root,
+            Some(Writing {
+                _lock: lock,
+                live_dir,
+            }),
+        ))
     }
 
     /// Opens a vault that exists for reading only, while another process may write into it.
@@ -169,14 +185,14 @@ impl Vault {
         Ok(Self::with(config, root, None))
     }
 
-    fn with(config: VaultConfig, root: RootKey, lock: Option<File>) -> Self {
+    fn with(config: VaultConfig, root: RootKey, writing: Option<Writing>) -> Self {
         let (ledger, left_durable) = Ledger::open(&config.dir.join("live"));
-        let keys = MonthKeys::new(config.keys.clone(), root, lock.is_some());
+        let keys = MonthKeys::new(config.keys.clone(), root, writing.is_some());
         Self {
             inner: Arc::new(Inner {
                 config,
                 keys,
-                lock,
+                writing,
                 live: Mutex::default(),
                 sealing: Mutex::default(),
                 ledger: Mutex::new(ledger),
@@ -237,6 +253,7 @@ impl Vault {
             file: made?,
             written: AtomicU64::new(PAGE_LEN as u64),
             durable: AtomicU64::new(PAGE_LEN as u64),
+            unreliable: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             gaps: Mutex::new(Gaps::new()),
         });
@@ -268,7 +285,11 @@ impl Vault {
         if dirty.is_empty() {
             return Ok(SyncReport::default());
         }
-        let report = crate::sync::sync_all(&dirty);
+        let report = crate::sync::sync_all(
+            &dirty,
+            self.live_dir()?,
+            &self.inner.config.dir.join("live"),
+        );
         let mut ledger = self
             .inner
             .ledger
@@ -288,10 +309,9 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoRoom`], [`VaultError::DiskFull`], [`VaultError::ReadOnly`], or what the operating system says.
     pub fn probe(&self) -> Result<Room> {
-        self.check_writable()?;
         let live_dir = self.inner.config.dir.join("live");
-        let dir = disk::open(&live_dir)?;
-        let stat = fstatvfs(&dir).map_err(|e| VaultError::io("measure", &live_dir, e.into()))?;
+        let stat = fstatvfs(self.live_dir()?)
+            .map_err(|e| VaultError::io("measure", &live_dir, e.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let (mut needed, mut live) = (self.inner.config.free_floor, 1usize);
         for file in self.live().values() {
@@ -337,12 +357,16 @@ impl Vault {
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {
-        match self.inner.lock {
-            Some(_) => Ok(()),
-            None => Err(VaultError::ReadOnly {
+        self.live_dir().map(drop)
+    }
+
+    fn live_dir(&self) -> Result<&File> {
+        let writing = self.inner.writing.as_ref();
+        writing
+            .map(|w| &w.live_dir)
+            .ok_or_else(|| VaultError::ReadOnly {
                 dir: self.inner.config.dir.clone(),
-            }),
-        }
+            })
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<LiveFile>>> {
