@@ -17,6 +17,7 @@ use crate::disk;
 use crate::error::{Result, VaultError};
 use crate::keys::{KEY_ID_LEN, Key, KeyId, RootKey, WRAPPED_LEN, random};
 use crate::manifest::CLIENT_MAX;
+use crate::vault::entries;
 
 const MAGIC: &[u8; 8] = b"RNGFMKEY";
 const VERSION: u16 = 1;
@@ -100,7 +101,20 @@ pub(crate) struct MonthKeys {
     root: RootKey,
     /// Whether damaged copies may be mended: only the process that holds the vault's lock writes.
     writable: bool,
-    known: Mutex<HashMap<(String, Month), Arc<MonthKey>>>,
+    known: Mutex<Known>,
+}
+
+/// Keys that were loaded already.
+#[derive(Default)]
+struct Known {
+    by_id: HashMap<KeyId, (String, Month, Arc<MonthKey>)>,
+    for_writing: HashMap<(String, Month), Arc<MonthKey>>,
+}
+
+/// A key, and whether its damaged copy, if there was one, could be made anew.
+struct Loaded {
+    key: MonthKey,
+    mended: Result<()>,
 }
 
 /// Why one copy cannot be used.
@@ -119,89 +133,117 @@ impl MonthKeys {
         }
     }
 
-    /// The key of that client and month, made if there is none.
+    /// The key for new recordings of that client and month, made if there is none.
+    ///
+    /// A key whose both copies are damaged is not replaced by a new one: the recordings under it wait for the backup.
     pub(crate) fn for_writing(&self, client: &str, month: Month) -> Result<Arc<MonthKey>> {
         let mut known = self.known();
         let entry = (client.to_owned(), month);
-        if let Some(key) = known.get(&entry) {
+        if let Some(key) = known.for_writing.get(&entry) {
             return Ok(key.clone());
         }
-        let key = Arc::new(match self.load(client, month)? {
-            Some(key) => key,
+        let key = match self.first_id(client, month)? {
+            Some(id) => {
+                let loaded = self.load(client, month, id)?;
+                // Nothing new is recorded under a key of which there is one copy only.
+                loaded.mended?;
+                loaded.key
+            }
             None => self.create(client, month)?,
-        });
-        known.insert(entry, key.clone());
+        };
+        let key = Arc::new(key);
+        known.for_writing.insert(entry, key.clone());
         Ok(key)
     }
 
     /// The key with that id.
     ///
     /// # Errors
-    /// [`VaultError::MonthKeyMissing`] if it is not there (or another one stands in its place),
-    /// [`VaultError::MonthKeyDamaged`], [`VaultError::WrongRootKey`].
+    /// [`VaultError::MonthKeyMissing`] if it is not there, [`VaultError::MonthKeyDamaged`],
+    /// [`VaultError::WrongRootKey`].
     pub(crate) fn for_reading(
         &self,
         client: &str,
         month: Month,
         id: KeyId,
     ) -> Result<Arc<MonthKey>> {
-        let missing = || VaultError::MonthKeyMissing {
-            keys: self.dir.clone(),
-            client: client.into(),
-            month: month.to_string(),
-            id: id.to_string(),
-        };
         let mut known = self.known();
-        let entry = (client.to_owned(), month);
-        if let Some(key) = known.get(&entry) {
-            return if key.id == id {
-                Ok(key.clone())
-            } else {
-                Err(missing())
-            };
+        if let Some((of, in_month, key)) = known.by_id.get(&id)
+            && of == client
+            && *in_month == month
+        {
+            return Ok(key.clone());
         }
-        let key = Arc::new(
-            self.load(client, month)?
-                .filter(|key| key.id == id)
-                .ok_or_else(missing)?,
-        );
-        known.insert(entry, key.clone());
+        // A copy that could not be mended is no reason not to hear the recording; the next start tries again.
+        let key = Arc::new(self.load(client, month, id)?.key);
+        known
+            .by_id
+            .insert(id, (client.to_owned(), month, key.clone()));
         Ok(key)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(String, Month), Arc<MonthKey>>> {
-        // The map is whole whatever a panicking holder did: entries are inserted in one act.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // The maps are whole whatever a panicking holder did: entries are inserted in one act.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn paths(&self, client: &str, month: Month) -> [PathBuf; 2] {
+    fn paths(&self, client: &str, month: Month, id: KeyId) -> [PathBuf; 2] {
         let dir = self.dir.join(file_name(client));
-        [
-            dir.join(format!("{month}.1.key")),
-            dir.join(format!("{month}.2.key")),
-        ]
+        [1, 2].map(|copy| dir.join(format!("{month}.{id}.{copy}.key")))
     }
 
-    fn load(&self, client: &str, month: Month) -> Result<Option<MonthKey>> {
-        let [first, second] = self.paths(client, month);
-        let (good, good_bytes, mend) = match (
-            self.read(&first, client, month),
-            self.read(&second, client, month),
-        ) {
-            (Ok((key, _)), Ok(_)) => return Ok(Some(key)),
+    /// The first of the keys of that client and month, by name. There is one, unless a key was lost, another made, and
+    /// the first restored.
+    fn first_id(&self, client: &str, month: Month) -> Result<Option<KeyId>> {
+        let start = format!("{month}.");
+        let ids = entries(&self.dir.join(file_name(client)))?
+            .into_iter()
+            .filter_map(|path| {
+                let hex = path
+                    .file_name()?
+                    .to_str()?
+                    .strip_prefix(&start)?
+                    .strip_suffix(".key")?;
+                let hex = hex.strip_suffix(".1").or(hex.strip_suffix(".2"))?;
+                let number =
+                    (hex.len() == 2 * KEY_ID_LEN).then(|| u128::from_str_radix(hex, 16).ok())?;
+                number.map(|n| KeyId(n.to_be_bytes()))
+            });
+        Ok(ids.min_by_key(|id| id.0))
+    }
+
+    fn load(&self, client: &str, month: Month, id: KeyId) -> Result<Loaded> {
+        let [first, second] = self.paths(client, month, id);
+        let read = |path: &Path| self.read(path, client, month, id);
+        let (key, good_bytes, mend) = match (read(&first), read(&second)) {
+            (Ok((key, _)), Ok(_)) => {
+                return Ok(Loaded {
+                    key,
+                    mended: Ok(()),
+                });
+            }
             (Ok((key, bytes)), Err(_)) => (key, bytes, second),
             (Err(_), Ok((key, bytes))) => (key, bytes, first),
-            (Err(Fault::Absent), Err(Fault::Absent)) => return Ok(None),
+            (Err(Fault::Absent), Err(Fault::Absent)) => {
+                return Err(VaultError::MonthKeyMissing {
+                    keys: self.dir.clone(),
+                    client: client.into(),
+                    month: month.to_string(),
+                    id: id.to_string(),
+                });
+            }
             // A wrong root key is told by either copy, even if the other is gone or damaged.
             (Err(Fault::Unusable(e @ VaultError::WrongRootKey { .. })), _)
             | (_, Err(Fault::Unusable(e @ VaultError::WrongRootKey { .. })))
             | (Err(Fault::Unusable(e)), _)
             | (_, Err(Fault::Unusable(e))) => return Err(e),
         };
-        if self.writable {
-            disk::replace(&mend, &good_bytes)?;
-        }
-        Ok(Some(good))
+        let mended = if self.writable {
+            disk::replace(&mend, &good_bytes)
+        } else {
+            Ok(())
+        };
+        Ok(Loaded { key, mended })
     }
 
     fn create(&self, client: &str, month: Month) -> Result<MonthKey> {
@@ -229,7 +271,7 @@ impl MonthKeys {
         file[FIELDS..FIELDS + WRAPPED_LEN].copy_from_slice(&wrapped);
         let sum = digest(&SHA256, &file[..CHECKSUM]);
         file[CHECKSUM..].copy_from_slice(sum.as_ref());
-        let paths = self.paths(client, month);
+        let paths = self.paths(client, month, made.id);
         for path in &paths {
             if let Some(dir) = path.parent() {
                 disk::make_dirs(dir)?;
@@ -239,7 +281,13 @@ impl MonthKeys {
         Ok(made)
     }
 
-    fn read(&self, path: &Path, client: &str, month: Month) -> Result<(MonthKey, Vec<u8>), Fault> {
+    fn read(
+        &self,
+        path: &Path,
+        client: &str,
+        month: Month,
+        id: KeyId,
+    ) -> Result<(MonthKey, Vec<u8>), Fault> {
         let bytes = match disk::read_small(path, FILE_LEN as u64 + 1) {
             Err(VaultError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Fault::Absent);
@@ -277,13 +325,14 @@ impl MonthKeys {
         expected[..12].copy_from_slice(&file[..12]);
         expected[10..12].fill(0);
         expected[12..16].copy_from_slice(&month.number().to_be_bytes());
-        expected[16..48].copy_from_slice(&file[16..48]);
+        expected[16..32].copy_from_slice(&id.0);
+        expected[32..48].copy_from_slice(&file[32..48]);
         if client.len() <= CLIENT_MAX {
             expected[48] = client.len() as u8;
             expected[49..49 + client.len()].copy_from_slice(client.as_bytes());
         }
         if expected != file[..FIELDS] {
-            return Err(damaged("it belongs to another client or month"));
+            return Err(damaged("it is the key of another client or month"));
         }
         let mut root = [0; KEY_ID_LEN];
         root.copy_from_slice(&file[32..48]);
@@ -294,12 +343,10 @@ impl MonthKeys {
                 given: self.root.id().to_string(),
             }));
         }
-        let mut id = [0; KEY_ID_LEN];
-        id.copy_from_slice(&file[16..32]);
         let mut wrapped = [0; WRAPPED_LEN];
         wrapped.copy_from_slice(&file[FIELDS..FIELDS + WRAPPED_LEN]);
         match self.root.key().unwrap_key(&file[..FIELDS], &wrapped) {
-            Ok(Some(key)) => Ok((MonthKey { id: KeyId(id), key }, bytes)),
+            Ok(Some(key)) => Ok((MonthKey { id, key }, bytes)),
             Ok(None) => Err(damaged("it is not authentic under the root key it names")),
             Err(e) => Err(Fault::Unusable(e)),
         }

@@ -8,7 +8,7 @@
 //! DIR/sealed/YYYY/MM/RECORDING.rec  closed for good, by month of creation (UTC)
 //! DIR/quarantine/RECORDING.live     live files in which durable audio was damaged, kept beside their sealed rest
 //! KEYS/vault.id                     the same as in DIR
-//! KEYS/CLIENT/YYYY-MM.{1,2}.key     month keys, wrapped by the root key, two copies
+//! KEYS/CLIENT/YYYY-MM.ID.{1,2}.key  month keys, wrapped by the root key, two copies
 //! ```
 //!
 //! One process opens it for writing, any number for reading. Nothing here deletes a sealed recording.

@@ -310,20 +310,33 @@ fn with_both_copies_damaged_or_gone_the_error_says_which() {
         matches!(error, VaultError::MonthKeyDamaged { .. }),
         "{error}"
     );
-    fs::remove_file(place.month_key(1)).unwrap();
-    fs::remove_file(place.month_key(2)).unwrap();
-    let error = place_again(&place, vault).verify(id(1)).unwrap_err();
+    let copies = [place.month_key(1), place.month_key(2)];
+    copies
+        .iter()
+        .for_each(|copy| fs::remove_file(copy).unwrap());
+    drop(vault);
+    let vault = place.open();
+    let error = vault.verify(id(1)).unwrap_err();
     assert!(
         matches!(&error, VaultError::MonthKeyMissing { client, month, .. } if client == "bank-1" && month == "2026-11"),
         "{error}"
     );
-    fs::write(place.month_key(2), &good).unwrap();
-    place.open().verify(id(1)).unwrap();
-}
-
-fn place_again(place: &Place, vault: Vault) -> Vault {
+    // Calls go on under a new key; the old one, restored, brings the old recordings back, and nothing is overwritten.
+    record(&vault, id(2), &audio(2, 400));
     drop(vault);
-    place.open()
+    fs::write(&copies[1], &good).unwrap();
+    let vault = place.open();
+    vault.verify(id(1)).unwrap();
+    vault.verify(id(2)).unwrap();
+    record(&vault, id(3), &audio(3, 400));
+    assert_eq!(
+        vault
+            .verify_all()
+            .unwrap()
+            .filter(|v| v.result.is_ok())
+            .count(),
+        3
+    );
 }
 
 #[test]

@@ -60,8 +60,15 @@ impl Place {
             .join(format!("{recording}.rec"))
     }
 
+    /// One copy of the only month key; remembers its name when it is gone.
     pub fn month_key(&self, copy: u8) -> PathBuf {
-        self.keys().join(format!("bank-1/2026-11.{copy}.key"))
+        let end = format!(".{copy}.key");
+        let found = files(&self.keys()).into_iter().find(|p| {
+            let name = p.file_name().unwrap().to_str().unwrap();
+            name.starts_with("2026-11.") && name.ends_with(".key")
+        });
+        let name = found.unwrap().to_str().unwrap().to_owned();
+        PathBuf::from(name[..name.len() - 6].to_owned() + &end)
     }
 }
 
