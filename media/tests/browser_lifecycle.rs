@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use ringfence_media::Codec;
 use ringfence_media::webrtc_leg::{
-    BrowserConfig, BrowserError, BrowserEvent, BrowserLeg, CONNECT_LIMIT, Codec,
+    BrowserConfig, BrowserError, BrowserEvent, BrowserLeg, CONNECT_LIMIT,
 };
 use tokio::sync::mpsc;
 

@@ -1,7 +1,7 @@
 //! The browser's side of a call: an offer goes in, an answer comes out, RTP goes in and out.
 //!
 //! A [`BrowserLeg`] is one long-lived WebRTC connection of one agent session. It outlives calls: the engine's
-//! `Leg` holds the other end of a Unix datagram pair and puts one RTP packet into each datagram, so
+//! [`Leg`](crate::Leg) holds the other end of a Unix datagram pair and puts one RTP packet into each datagram, so
 //! that the engine needs no tokio and this file needs no bridge. Towards the browser the leg has one SSRC, sequence
 //! and time line however often the engine's source changes.
 //!
@@ -24,19 +24,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::Codec;
 pub use relay::{Traffic, TrafficSnapshot};
 
 /// How long a browser may take from our answer to the end of the DTLS handshake.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(20);
-
-/// A law of G.711 (RFC 3551 section 4.5.14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// A-law.
-    Pcma,
-    /// mu-law.
-    Pcmu,
-}
 
 /// Where browsers reach this machine, and what they are offered.
 #[derive(Debug, Clone, PartialEq, Eq)]

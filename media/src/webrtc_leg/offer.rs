@@ -6,7 +6,8 @@
 //! altogether: the browser finds us, we answer where its checks come from, and no offer can make this machine send
 //! a datagram to an address of somebody's choosing. Nothing here does IO. Next: `connection.rs`.
 
-use super::{BrowserError, Codec};
+use super::BrowserError;
+use crate::Codec;
 
 /// Longest offer that is read, in bytes. Chromium's audio offer has about 1,500.
 pub(super) const OFFER_LIMIT: usize = 16 * 1024;

@@ -5,11 +5,71 @@ use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, watch};
 
 const LIMIT: Duration = Duration::from_secs(15);
 const FRAME: usize = 160;
+
+/// One end of a stream of RTP datagrams.
+pub enum Socket {
+    Pair(std::os::unix::net::UnixDatagram),
+    Udp(std::net::UdpSocket),
+}
+
+impl From<std::os::unix::net::UnixDatagram> for Socket {
+    fn from(socket: std::os::unix::net::UnixDatagram) -> Self {
+        Self::Pair(socket)
+    }
+}
+
+/// A socket with the payload types that were agreed for it.
+pub struct Line {
+    pub socket: Socket,
+    pub payload_type: u8,
+    pub telephone_event: u8,
+}
+
+impl Line {
+    /// The test itself at this end.
+    pub fn engine(self) -> Engine {
+        Engine::new(self)
+    }
+}
+
+/// The same, for tokio.
+enum Wire {
+    Pair(tokio::net::UnixDatagram),
+    Udp(tokio::net::UdpSocket),
+}
+
+impl Wire {
+    fn new(socket: Socket) -> std::io::Result<Self> {
+        match socket {
+            Socket::Pair(socket) => {
+                socket.set_nonblocking(true)?;
+                tokio::net::UnixDatagram::from_std(socket).map(Self::Pair)
+            }
+            Socket::Udp(socket) => {
+                socket.set_nonblocking(true)?;
+                tokio::net::UdpSocket::from_std(socket).map(Self::Udp)
+            }
+        }
+    }
+
+    async fn send(&self, packet: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Pair(socket) => socket.send(packet).await,
+            Self::Udp(socket) => socket.send(packet).await,
+        }
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Pair(socket) => socket.recv(buffer).await,
+            Self::Udp(socket) => socket.recv(buffer).await,
+        }
+    }
+}
 
 /// A sine as a source of RTP with numbers of its own.
 #[derive(Debug, Clone, Copy)]
@@ -81,13 +141,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(
-        socket: std::os::unix::net::UnixDatagram,
-        payload_type: u8,
-        telephone_event: u8,
-    ) -> Self {
-        socket.set_nonblocking(true).expect("a socket");
-        let socket = std::sync::Arc::new(UnixDatagram::from_std(socket).expect("a socket"));
+    fn new(line: Line) -> Self {
+        let Line {
+            socket,
+            payload_type,
+            telephone_event,
+        } = line;
+        let socket = std::sync::Arc::new(Wire::new(socket).expect("a socket"));
         let (tone, tones) = watch::channel(None);
         let (heard, packets) = mpsc::channel(64);
         let voice = tokio::spawn(speak(std::sync::Arc::clone(&socket), tones, payload_type));
@@ -191,7 +251,7 @@ impl Engine {
 
 /// Sends 20 ms of the tone every 20 ms.
 async fn speak(
-    socket: std::sync::Arc<UnixDatagram>,
+    socket: std::sync::Arc<Wire>,
     mut tones: watch::Receiver<Option<Tone>>,
     payload_type: u8,
 ) {

@@ -13,13 +13,14 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use ringfence_media::webrtc_leg::{BrowserConfig, BrowserEvent, BrowserLeg, Codec};
+use ringfence_media::Codec;
+use ringfence_media::webrtc_leg::{BrowserConfig, BrowserEvent, BrowserLeg};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Line};
 
 /// The one token that is let in.
 pub const TOKEN: &str = "an agent's token";
@@ -34,7 +35,7 @@ struct Shared {
     /// The session's name and its leg.
     leg: Mutex<Option<(String, BrowserLeg)>>,
     sessions: AtomicU32,
-    engines: mpsc::Sender<Engine>,
+    lines: mpsc::Sender<Line>,
     states: mpsc::Sender<BrowserEvent>,
     events: broadcast::Sender<(&'static str, Value)>,
     hung_up: mpsc::Sender<String>,
@@ -53,7 +54,7 @@ impl Shared {
 pub struct Floor {
     port: u16,
     shared: Arc<Shared>,
-    engines: mpsc::Receiver<Engine>,
+    lines: mpsc::Receiver<Line>,
     states: mpsc::Receiver<BrowserEvent>,
     hung_up: mpsc::Receiver<String>,
     figures: mpsc::Receiver<Value>,
@@ -63,7 +64,7 @@ pub struct Floor {
 impl Floor {
     /// Serves on a free port of the loopback address.
     pub async fn start() -> Self {
-        let (engine, engines) = mpsc::channel(4);
+        let (line, lines) = mpsc::channel(4);
         let (state, states) = mpsc::channel(16);
         let (hang_up, hung_up) = mpsc::channel(4);
         let (figure, figures) = mpsc::channel(64);
@@ -71,7 +72,7 @@ impl Floor {
         let shared = Arc::new(Shared {
             leg: Mutex::new(None),
             sessions: AtomicU32::new(0),
-            engines: engine,
+            lines: line,
             states: state,
             events: broadcast::channel(16).0,
             hung_up: hang_up,
@@ -121,7 +122,7 @@ impl Floor {
         Self {
             port,
             shared,
-            engines,
+            lines,
             states,
             hung_up,
             figures,
@@ -133,9 +134,14 @@ impl Floor {
         format!("http://localhost:{}/agent", self.port)
     }
 
-    /// The engine's end of the leg that was opened last.
+    /// The test in the engine's place, at the leg that was opened last.
     pub async fn engine(&mut self) -> Engine {
-        within(self.engines.recv()).await
+        self.line().await.engine()
+    }
+
+    /// The engine's end of the leg that was opened last.
+    pub async fn line(&mut self) -> Line {
+        within(self.lines.recv()).await
     }
 
     pub async fn event(&mut self) -> BrowserEvent {
@@ -237,14 +243,15 @@ async fn begin(
     match BrowserLeg::answer(offer, &config, theirs, shared.states.clone()).await {
         Ok((leg, answer)) => {
             assert_eq!(answer.codec, Codec::Pcma);
-            let events = answer
+            let telephone_event = answer
                 .telephone_event
                 .expect("Chromium offers telephone-event/8000");
-            shared
-                .engines
-                .send(Engine::new(ours, answer.payload_type, events))
-                .await
-                .expect("a test");
+            let line = Line {
+                socket: ours.into(),
+                payload_type: answer.payload_type,
+                telephone_event,
+            };
+            shared.lines.send(line).await.expect("a test");
             let id = format!(
                 "session {}",
                 shared.sessions.fetch_add(1, Ordering::Relaxed)

@@ -10,7 +10,7 @@ mod chromium;
 mod engine;
 mod floor;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use chromium::Chromium;
 use engine::Tone;
 use floor::Floor;
 use ringfence_media::webrtc_leg::BrowserEvent;
+use ringfence_media::{Codec, EngineConfig, Remote};
 
 /// Frequencies that are no multiples of each other, so that distortion of one is not taken for the other.
 const MICROPHONE_HZ: f64 = 620.0;
@@ -137,16 +138,39 @@ async fn a_chromium_and_the_engine_hear_each_other() {
     page.ask(json!({"do": "state", "wanted": "connected"}))
         .await;
     assert_eq!(floor.event().await, BrowserEvent::Connected);
+    let _held = floor.line().await;
 
     page.ask(json!({"do": "leave"})).await;
     floor.left().await;
 
-    // A page whose line another page has taken does not fight for it.
+    // With the real engine in between: a customer on a telephone leg and the browser hear each other.
     page.ask(json!({"do": "connect", "token": floor::TOKEN}))
         .await;
+    assert_eq!(floor.event().await, BrowserEvent::Connected);
+    let (_bridge, mut customer) = bridged(floor.line().await).await;
+    customer
+        .play(Tone::new(ENGINE_HZ, 0xcccc_0003, 65_500))
+        .await;
+    let heard = page.ask(json!({"do": "heard"})).await;
+    assert!(
+        (heard["hz"].as_f64().unwrap() - ENGINE_HZ).abs() < 12.0,
+        "{heard}"
+    );
+    let voice = customer.listen(Duration::from_secs(1)).await;
+    assert!(
+        voice.power_at(MICROPHONE_HZ) > 0.8,
+        "at the customer: {voice:?}"
+    );
+    assert!(
+        voice.power_at(ENGINE_HZ) < 0.01,
+        "the customer hears himself: {voice:?}"
+    );
+    page.ask(json!({"do": "digit", "digit": "7"})).await;
+    assert_eq!(customer.digit().await.event, 7);
+
+    // A page whose line another page has taken does not fight for it.
     floor.tell_session("replaced").await;
     page.ask(json!({"do": "state", "wanted": "failed"})).await;
-    assert_eq!(floor.event().await, BrowserEvent::Connected);
 
     let complaints = page.ask(json!({"do": "complaints"})).await;
     // The refused token is a failed request, which Chromium prints by itself; a broken script would print more.
@@ -165,4 +189,54 @@ async fn a_chromium_and_the_engine_hear_each_other() {
     // It went without a word, as a closed lid does: ICE notices after 5 s and gives up after 15 more.
     assert_eq!(floor.event().await, BrowserEvent::Disconnected);
     assert_eq!(floor.event().await, BrowserEvent::Failed);
+}
+
+/// What must live as long as a bridge.
+struct Bridge {
+    _engine: ringfence_media::Engine,
+    _agent: ringfence_media::Leg,
+    _customer: ringfence_media::Leg,
+}
+
+/// Bridges the browser's `line` with a telephone leg in the engine; the test is the telephone.
+async fn bridged(line: engine::Line) -> (Bridge, engine::Engine) {
+    let engine = ringfence_media::Engine::start(EngineConfig {
+        ports: 23_400..=23_419,
+        ..EngineConfig::default()
+    })
+    .unwrap();
+    let (events, _) = tokio::sync::mpsc::channel(16);
+    let engine::Socket::Pair(socket) = line.socket else {
+        panic!("a browser's line is a pair")
+    };
+    let agent = engine.open_pair_leg(socket, None, events.clone()).unwrap();
+    agent
+        .set_remote(Remote::pair(
+            Codec::Pcma,
+            line.payload_type,
+            Some(line.telephone_event),
+        ))
+        .unwrap();
+    let customer = engine.open_leg_beside(&agent, events).unwrap();
+    let telephone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    telephone.connect(customer.local().unwrap()).unwrap();
+    customer
+        .set_remote(Remote::udp(telephone.local_addr().unwrap(), Codec::Pcma))
+        .unwrap();
+    engine
+        .bridge(&agent, &customer, None, Instant::now())
+        .unwrap();
+    let line = engine::Line {
+        socket: engine::Socket::Udp(telephone),
+        payload_type: 8,
+        telephone_event: 101,
+    };
+    (
+        Bridge {
+            _engine: engine,
+            _agent: agent,
+            _customer: customer,
+        },
+        line.engine(),
+    )
 }
