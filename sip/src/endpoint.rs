@@ -3,29 +3,49 @@
 //! One input (`handle_*` or a command), then drain the outputs: events first, then transmits and connects, then ask for
 //! the next timeout. An [`Event::Snapshot`] polled before the transmits can be made durable before the bytes leave.
 //!
-//! The bodies are being built; until then every command is refused.
+//! Here are the tables and the inputs; [`dispatch`] finds out whom a message concerns. What a leg does is in `session`,
+//! what an account does in `registration`, what becomes of a crash's leftovers in `leftover`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+mod dispatch;
+
 use crate::command::{Account, CommandError, Hangup, Invite};
 use crate::config::Config;
+use crate::core::Core;
 use crate::digest::Login;
 use crate::event::{AccountHandle, Event, LeftoverHandle, LegHandle, QueryHandle, RequestHandle};
-use crate::headers::NameAddr;
-use crate::method::StatusCode;
+use crate::framing;
+use crate::headers::{NameAddr, name};
+use crate::leftover::Leftover;
+use crate::method::{Method, StatusCode};
+use crate::registration::Registration;
+use crate::schedule::Due;
 use crate::sdp;
+use crate::session::Leg;
 use crate::snapshot::DialogSnapshot;
-use crate::transport::{Connect, Peer, Transmit, TransportId, TransportKind};
+use crate::transaction::table::{ClientOwner, ServerOwner};
+use crate::transport::{Connect, Flow, Peer, Transmit, TransportId, TransportKind};
 use crate::uri::Uri;
 
 type Done = Result<(), CommandError>;
-const NOT_YET: CommandError = CommandError::State("not built yet");
 
 /// One SIP user agent: UAC and UAS, registrations, the server side of a registrar. Pure: the same inputs and the same
 /// seed give the same outputs.
 pub struct Endpoint {
-    _config: Config,
+    core: Core,
+    legs: HashMap<LegHandle, Leg>,
+    /// Legs by Call-ID and our tag.
+    dialogs: HashMap<(String, String), LegHandle>,
+    accounts: HashMap<AccountHandle, Registration>,
+    queries: HashSet<QueryHandle>,
+    /// REGISTERs that wait for the application, by their transaction.
+    requests: HashMap<RequestHandle, u64>,
+    leftovers: HashMap<LeftoverHandle, Leftover>,
+    /// Leftovers by Call-ID and our tag.
+    leftover_dialogs: HashMap<(String, String), LeftoverHandle>,
 }
 
 /// How full the tables are. All zero once everything has ended and its transactions have run out.
@@ -51,16 +71,25 @@ impl Endpoint {
     /// A user agent with no transport yet. `seed` must be random and secret in production: tags, branches and Call-IDs
     /// follow from it.
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let _ = seed;
-        Self { _config: config }
+        Self {
+            core: Core::new(config, seed),
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            accounts: HashMap::new(),
+            queries: HashSet::new(),
+            requests: HashMap::new(),
+            leftovers: HashMap::new(),
+            leftover_dialogs: HashMap::new(),
+        }
     }
 
     // -- transports
 
     /// Announces a bound UDP socket. `advertised` stands in Via and Contact: an address the peer can reach.
     pub fn bind_datagram(&mut self, advertised: SocketAddr) -> TransportId {
-        let _ = advertised;
-        TransportId(0)
+        let id = TransportId(self.core.id());
+        self.core.datagrams.push((id, advertised));
+        id
     }
 
     /// Announces a connection that a peer opened to us.
@@ -73,13 +102,16 @@ impl Endpoint {
         kind: TransportKind,
         remote: SocketAddr,
     ) -> Result<TransportId, CommandError> {
-        let _ = (now, kind, remote);
-        Err(NOT_YET)
+        if self.core.streams.len() >= self.core.config.limits.streams {
+            return Err(CommandError::Full("streams"));
+        }
+        let _ = now;
+        Ok(self.core.open_stream(kind, remote))
     }
 
     /// The next connection the endpoint wants opened.
     pub fn poll_connect(&mut self) -> Option<Connect> {
-        None
+        self.core.connects.pop_front()
     }
 
     // -- inputs
@@ -92,44 +124,100 @@ impl Endpoint {
         from: SocketAddr,
         bytes: &[u8],
     ) {
-        let _ = (now, transport, from, bytes);
+        let flow = Flow {
+            transport,
+            kind: TransportKind::Udp,
+            address: from,
+        };
+        let received = framing::datagram(bytes, &self.core.config.message_limits);
+        self.receive(now, received, flow);
+        self.tidy();
     }
 
     /// Bytes arrived on a connection, cut anywhere.
     pub fn handle_stream(&mut self, now: Instant, transport: TransportId, bytes: &[u8]) {
-        let _ = (now, transport, bytes);
+        let mut rest = bytes;
+        while let Some(stream) = self.core.streams.get_mut(&transport) {
+            let flow = Flow {
+                transport,
+                kind: stream.kind,
+                address: stream.remote,
+            };
+            let Some(received) = stream.framing.next(&mut rest) else {
+                break;
+            };
+            self.receive(now, received, flow);
+        }
+        self.tidy();
     }
 
     /// A connection was closed, or one that was asked for cannot be opened.
     pub fn handle_stream_closed(&mut self, now: Instant, transport: TransportId) {
-        let _ = (now, transport);
+        let Some(stream) = self.core.streams.remove(&transport) else {
+            return;
+        };
+        self.core.schedule.set(Due::Keepalive(transport), None);
+        let lost: Vec<u64> = self
+            .core
+            .clients
+            .iter()
+            .filter(|(_, entry)| entry.flow.transport == transport && entry.machine.is_pending())
+            .map(|(id, _)| id)
+            .collect();
+        for id in lost {
+            self.on_client_failure(now, id, 503);
+        }
+        for registration in self
+            .accounts
+            .values_mut()
+            .filter(|account| account.goes_over(stream.remote))
+        {
+            registration.on_stream_lost(&mut self.core, now);
+            self.core.schedule.set(
+                Due::Account(registration.handle()),
+                registration.next_timeout(),
+            );
+        }
+        self.tidy();
     }
 
     /// The instant of [`poll_timeout`](Self::poll_timeout) has come (calling early or late does no harm).
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        // What is due may set timers that are due at once; each part moves its own on, so this ends.
+        while let Some(due) = self.core.schedule.pop(now) {
+            self.on_due(now, due);
+        }
+        self.tidy();
     }
 
     // -- outputs
 
     /// The next bytes to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.core.transmits.pop_front()
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.core.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.core.schedule.next()
     }
 
     /// How full the tables are.
     pub fn load(&self) -> Load {
-        Load::default()
+        Load {
+            transactions: self.core.clients.len() + self.core.servers.len(),
+            legs: self.legs.len(),
+            accounts: self.accounts.len(),
+            pending: self.requests.len() + self.queries.len(),
+            leftovers: self.leftovers.len(),
+            streams: self.core.streams.len(),
+            timers: self.core.schedule.len(),
+        }
     }
 
     // -- registration
@@ -144,8 +232,18 @@ impl Endpoint {
         now: Instant,
         account: Account,
     ) -> Result<AccountHandle, CommandError> {
-        let _ = (now, account);
-        Err(NOT_YET)
+        if self.accounts.len() >= self.core.config.limits.accounts {
+            return Err(CommandError::Full("accounts"));
+        }
+        self.core.flow_to(account.peer)?;
+        let mut registration = Registration::new(&mut self.core, account);
+        registration.register_now(&mut self.core, now)?;
+        let handle = registration.handle();
+        self.core
+            .schedule
+            .set(Due::Account(handle), registration.next_timeout());
+        self.accounts.insert(handle, registration);
+        Ok(handle)
     }
 
     /// Registers again at once, for example because the PBX was restarted or answered 403/404 to an INVITE.
@@ -153,8 +251,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn register_now(&mut self, now: Instant, account: AccountHandle) -> Done {
-        let _ = (now, account);
-        Err(NOT_YET)
+        self.with_account(account, |account, core| account.register_now(core, now))
     }
 
     /// Removes our contact and ends the account with [`Event::Unregistered`], also if the registrar does not answer.
@@ -162,8 +259,10 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn unregister(&mut self, now: Instant, account: AccountHandle) -> Done {
-        let _ = (now, account);
-        Err(NOT_YET)
+        self.with_account(account, |account, core| {
+            account.unregister(core, now);
+            Ok(())
+        })
     }
 
     // -- outgoing calls
@@ -178,8 +277,12 @@ impl Endpoint {
         now: Instant,
         invite: Invite,
     ) -> Result<(LegHandle, DialogSnapshot), CommandError> {
-        let _ = (now, invite);
-        Err(NOT_YET)
+        let _ = now;
+        if self.legs.len() >= self.core.config.limits.legs {
+            return Err(CommandError::Full("legs"));
+        }
+        let (leg, snapshot) = Leg::prepare(&mut self.core, invite)?;
+        Ok((self.insert_leg(leg), snapshot))
     }
 
     /// Sends the prepared INVITE.
@@ -187,8 +290,10 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`] if it was sent before.
     pub fn send_invite(&mut self, now: Instant, leg: LegHandle) -> Done {
-        let _ = (now, leg);
-        Err(NOT_YET)
+        if !self.core.has_room() {
+            return Err(CommandError::Full("transactions"));
+        }
+        self.with_leg(now, leg, |leg, core| leg.send(core, now))
     }
 
     /// Ends a leg in whatever state it is: CANCEL while it rings, BYE once answered, a final response to an incoming
@@ -198,8 +303,10 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn hang_up(&mut self, now: Instant, leg: LegHandle, hangup: Hangup) -> Done {
-        let _ = (now, leg, hangup);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| {
+            leg.hang_up(core, now, hangup);
+            Ok(())
+        })
     }
 
     // -- incoming calls
@@ -215,8 +322,7 @@ impl Endpoint {
         status: StatusCode,
         answer: Option<&sdp::Session>,
     ) -> Done {
-        let _ = (now, leg, status, answer);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.ring(core, now, status, answer))
     }
 
     /// Answers with 200; `session` is the answer, or the offer if the INVITE had none.
@@ -224,8 +330,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn answer(&mut self, now: Instant, leg: LegHandle, session: &sdp::Session) -> Done {
-        let _ = (now, leg, session);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.answer(core, now, session))
     }
 
     /// Refuses with 400 to 699 and, if given, a Q.850 cause. Same as [`hang_up`](Self::hang_up) with a status.
@@ -239,8 +344,9 @@ impl Endpoint {
         status: StatusCode,
         q850: Option<u8>,
     ) -> Done {
-        let _ = (now, leg, status, q850);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| {
+            leg.refuse(core, now, status, q850, &[])
+        })
     }
 
     /// Sends the caller elsewhere with 302.
@@ -248,8 +354,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn redirect(&mut self, now: Instant, leg: LegHandle, targets: &[Uri]) -> Done {
-        let _ = (now, leg, targets);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.redirect(core, now, targets))
     }
 
     /// Refuses an INVITE with 401 and these WWW-Authenticate values (from
@@ -264,8 +369,13 @@ impl Endpoint {
         leg: LegHandle,
         challenges: &[String],
     ) -> Done {
-        let _ = (now, leg, challenges);
-        Err(NOT_YET)
+        let headers: Vec<_> = challenges
+            .iter()
+            .map(|value| (name::WWW_AUTHENTICATE, value.clone()))
+            .collect();
+        self.with_leg(now, leg, |leg, core| {
+            leg.refuse(core, now, StatusCode::UNAUTHORIZED, None, &headers)
+        })
     }
 
     // -- in a dialog
@@ -277,8 +387,7 @@ impl Endpoint {
     /// [`CommandError::Gone`], [`CommandError::State`] before the leg is answered, [`CommandError::Pending`] while an
     /// offer of either side is unanswered.
     pub fn reoffer(&mut self, now: Instant, leg: LegHandle, offer: &sdp::Session) -> Done {
-        let _ = (now, leg, offer);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.reoffer(core, now, offer))
     }
 
     /// Accepts the peer's re-offer; `session` is the answer, or our offer if the peer asked for one.
@@ -286,8 +395,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], or [`CommandError::State`] if there is none to answer.
     pub fn answer_reoffer(&mut self, now: Instant, leg: LegHandle, session: &sdp::Session) -> Done {
-        let _ = (now, leg, session);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.answer_reoffer(core, now, session))
     }
 
     /// Refuses the peer's re-offer, usually with 488; the session stays as it was.
@@ -295,8 +403,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], or [`CommandError::State`] if there is none.
     pub fn refuse_reoffer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        let _ = (now, leg, status);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.refuse_reoffer(core, now, status))
     }
 
     /// Sends INFO in the dialog. The response is not reported.
@@ -304,8 +411,9 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn info(&mut self, now: Instant, leg: LegHandle, content_type: &str, body: &[u8]) -> Done {
-        let _ = (now, leg, content_type, body);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| {
+            leg.info(core, now, content_type, body)
+        })
     }
 
     /// Asks the peer to call `target` instead of us (blind transfer; attended with a Replaces header in the URI).
@@ -314,8 +422,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], [`CommandError::State`] or [`CommandError::Pending`].
     pub fn refer(&mut self, now: Instant, leg: LegHandle, target: &NameAddr) -> Done {
-        let _ = (now, leg, target);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.refer(core, now, target))
     }
 
     /// Accepts a REFER with 202 and tells the peer `100 Trying`.
@@ -323,8 +430,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn accept_refer(&mut self, now: Instant, leg: LegHandle) -> Done {
-        let _ = (now, leg);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.accept_refer(core, now))
     }
 
     /// Refuses a REFER, usually with 603.
@@ -332,8 +438,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn refuse_refer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        let _ = (now, leg, status);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.refuse_refer(core, now, status))
     }
 
     /// Tells the peer by NOTIFY how the call it asked for goes; a final status ends the subscription.
@@ -341,8 +446,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn notify_refer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        let _ = (now, leg, status);
-        Err(NOT_YET)
+        self.with_leg(now, leg, |leg, core| leg.notify_refer(core, now, status))
     }
 
     // -- outside dialogs
@@ -358,8 +462,36 @@ impl Endpoint {
         from: &NameAddr,
         peer: Peer,
     ) -> Result<QueryHandle, CommandError> {
-        let _ = (now, target, from, peer);
-        Err(NOT_YET)
+        if self.queries.len() + self.requests.len() >= self.core.config.limits.pending
+            || !self.core.has_room()
+        {
+            return Err(CommandError::Full("pending requests"));
+        }
+        let flow = self.core.flow_to(peer)?;
+        let (tag, call_id) = (self.core.token(), self.core.token());
+        let (from, to) = (from.clone().with_tag(&tag), NameAddr::new(target.clone()));
+        let contact = NameAddr::new(
+            self.core
+                .contact(&flow, &from.uri.user().unwrap_or_default()),
+        )
+        .to_wire();
+        let request = self
+            .core
+            .request(
+                Method::OPTIONS,
+                target.for_request_line(),
+                &from,
+                &to,
+                &call_id,
+                1,
+            )
+            .header(name::CONTACT, contact)
+            .header(name::ACCEPT, "application/sdp");
+        let query = QueryHandle(self.core.id());
+        self.queries.insert(query);
+        self.core
+            .send_request(now, request, flow, ClientOwner::Query(query), None);
+        Ok(query)
     }
 
     /// Answers a REGISTER with 401 and these WWW-Authenticate values.
@@ -372,8 +504,11 @@ impl Endpoint {
         request: RequestHandle,
         challenges: &[String],
     ) -> Done {
-        let _ = (now, request, challenges);
-        Err(NOT_YET)
+        let headers: Vec<_> = challenges
+            .iter()
+            .map(|value| (name::WWW_AUTHENTICATE, value.as_str()))
+            .collect();
+        self.answer_register(now, request, StatusCode::UNAUTHORIZED, &headers)
     }
 
     /// Answers a REGISTER with 200 and the bindings now in force (each with its `expires` parameter).
@@ -386,8 +521,12 @@ impl Endpoint {
         request: RequestHandle,
         bindings: &[NameAddr],
     ) -> Done {
-        let _ = (now, request, bindings);
-        Err(NOT_YET)
+        let bindings: Vec<String> = bindings.iter().map(NameAddr::to_wire).collect();
+        let headers: Vec<_> = bindings
+            .iter()
+            .map(|value| (name::CONTACT, value.as_str()))
+            .collect();
+        self.answer_register(now, request, StatusCode::OK, &headers)
     }
 
     /// Refuses a REGISTER; more headers (for example `Min-Expires` with 423) may be added.
@@ -401,8 +540,7 @@ impl Endpoint {
         status: StatusCode,
         headers: &[(&str, &str)],
     ) -> Done {
-        let _ = (now, request, status, headers);
-        Err(NOT_YET)
+        self.answer_register(now, request, status, headers)
     }
 
     // -- after a crash
@@ -420,7 +558,129 @@ impl Endpoint {
         snapshot: &DialogSnapshot,
         credentials: Option<Login>,
     ) -> Result<LeftoverHandle, CommandError> {
-        let _ = (now, snapshot, credentials);
-        Err(NOT_YET)
+        if self.leftovers.len() >= self.core.config.limits.leftovers || !self.core.has_room() {
+            return Err(CommandError::Full("leftovers"));
+        }
+        let leftover = Leftover::begin(&mut self.core, now, snapshot, credentials)?;
+        let handle = leftover.handle();
+        self.leftover_dialogs.insert(
+            (leftover.call_id.clone(), leftover.local_tag.clone()),
+            handle,
+        );
+        self.core
+            .schedule
+            .set(Due::Leftover(handle), leftover.next_timeout());
+        self.leftovers.insert(handle, leftover);
+        self.tidy();
+        Ok(handle)
+    }
+}
+
+/// What [`dispatch`] and the commands share.
+impl Endpoint {
+    fn insert_leg(&mut self, leg: Leg) -> LegHandle {
+        let handle = leg.handle;
+        let tag = leg.local.tag().unwrap_or_default().to_owned();
+        self.dialogs.insert((leg.call_id.clone(), tag), handle);
+        self.core.schedule.set(Due::Leg(handle), leg.next_timeout());
+        self.legs.insert(handle, leg);
+        handle
+    }
+
+    /// Runs a command on a leg that is not over, then sets its timer.
+    fn with_leg(
+        &mut self,
+        now: Instant,
+        handle: LegHandle,
+        run: impl FnOnce(&mut Leg, &mut Core) -> Done,
+    ) -> Done {
+        let _ = now;
+        let leg = self
+            .legs
+            .get_mut(&handle)
+            .filter(|leg| !leg.is_released())
+            .ok_or(CommandError::Gone)?;
+        let done = run(leg, &mut self.core);
+        self.after_leg(handle);
+        done
+    }
+
+    /// Sets the timer of a leg that was touched, or forgets it with its last transaction.
+    fn after_leg(&mut self, handle: LegHandle) {
+        let Some(leg) = self.legs.get(&handle) else {
+            return;
+        };
+        let due = if leg.is_released() {
+            None
+        } else {
+            leg.next_timeout()
+        };
+        self.core.schedule.set(Due::Leg(handle), due);
+        if leg.is_released() && !self.core.leg_transactions.contains_key(&handle) {
+            let key = (
+                leg.call_id.clone(),
+                leg.local.tag().unwrap_or_default().to_owned(),
+            );
+            self.dialogs.remove(&key);
+            self.legs.remove(&handle);
+        }
+    }
+
+    fn with_account(
+        &mut self,
+        handle: AccountHandle,
+        run: impl FnOnce(&mut Registration, &mut Core) -> Done,
+    ) -> Done {
+        let account = self.accounts.get_mut(&handle).ok_or(CommandError::Gone)?;
+        let done = run(account, &mut self.core);
+        self.after_account(handle);
+        done
+    }
+
+    fn after_account(&mut self, handle: AccountHandle) {
+        let Some(account) = self.accounts.get(&handle) else {
+            return;
+        };
+        self.core
+            .schedule
+            .set(Due::Account(handle), account.next_timeout());
+        if account.is_over() {
+            self.accounts.remove(&handle);
+        }
+    }
+
+    fn answer_register(
+        &mut self,
+        now: Instant,
+        request: RequestHandle,
+        status: StatusCode,
+        headers: &[(&str, &str)],
+    ) -> Done {
+        let transaction = self.requests.remove(&request).ok_or(CommandError::Gone)?;
+        self.core.set_server_owner(transaction, ServerOwner::Nobody);
+        let mut response = self
+            .core
+            .response(transaction, status)
+            .ok_or(CommandError::Gone)?;
+        for (name, value) in headers {
+            response.headers.push(name, *value);
+        }
+        self.core.respond(now, transaction, response);
+        Ok(())
+    }
+
+    /// Forgets what has ended.
+    fn tidy(&mut self) {
+        while let Some(handle) = self.core.idle_legs.pop() {
+            self.after_leg(handle);
+        }
+        self.leftovers.retain(|handle, leftover| {
+            if leftover.is_over() {
+                self.core.schedule.set(Due::Leftover(*handle), None);
+                self.leftover_dialogs
+                    .remove(&(leftover.call_id.clone(), leftover.local_tag.clone()));
+            }
+            !leftover.is_over()
+        });
     }
 }

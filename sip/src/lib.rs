@@ -11,16 +11,25 @@
 pub mod cause;
 pub mod command;
 pub mod config;
+mod core;
+mod dialog;
 pub mod digest;
 mod endpoint;
 pub mod event;
 pub mod framing;
 pub mod headers;
+mod leftover;
 pub mod message;
 pub mod method;
+mod registration;
+mod schedule;
 pub mod sdp;
+mod session;
 pub mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
+pub mod transaction;
 pub mod transport;
 pub mod uri;
 

@@ -131,3 +131,20 @@ pub struct Connect {
     /// Whom to connect to.
     pub destination: SocketAddr,
 }
+
+/// A way to send: one socket or connection and an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) transport: TransportId,
+    pub(crate) kind: TransportKind,
+    pub(crate) address: SocketAddr,
+}
+
+impl Flow {
+    pub(crate) const fn peer(&self) -> Peer {
+        Peer {
+            kind: self.kind,
+            address: self.address,
+        }
+    }
+}

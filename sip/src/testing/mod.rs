@@ -1,0 +1,11 @@
+//! A network on virtual time for tests: endpoints as nodes, datagrams lost, doubled, delayed and reordered by a seed.
+//!
+//! Compiled for the tests of this crate and, under the feature `testing`, for its fuzz targets. Never in the daemon.
+
+#[cfg(test)]
+mod calls;
+mod net;
+pub mod operations;
+
+pub use net::{Net, Weather, description, name_addr};
+pub use operations::fuzz_operations;
