@@ -81,6 +81,12 @@ impl Key {
         Ok(key)
     }
 
+    /// A key of known bytes.
+    #[cfg(test)]
+    pub(crate) fn of_test(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Box::new(Zeroizing::new(bytes)))
+    }
+
     /// HKDF-SHA-256 (RFC 5869) of this key into `out`.
     pub(crate) fn derive(&self, salt: &[u8], info: &[u8], out: &mut [u8]) -> Result<()> {
         Salt::new(HKDF_SHA256, salt)

@@ -52,6 +52,8 @@ pub mod wav;
 mod crash;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod stream_tests;
 
 pub use analysis::ChannelAnalysis;
 pub use error::{Region, Result, VaultError};
