@@ -4,7 +4,11 @@
 
 pub mod agent;
 pub mod call;
+pub mod cases;
 pub mod clock;
+pub mod commands;
 pub mod ids;
 pub mod phone;
 pub mod policy;
+pub mod stats;
+pub mod store;

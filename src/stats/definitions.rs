@@ -1,0 +1,69 @@
+//! What each figure means, in English and Chinese. Stored with the figures and shown beside them.
+//!
+//! The words are those of the product: refused, test and inbound calls are no attempts; the hour is the one local to
+//! the person called, stored with the attempt.
+
+/// A figure's meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// Name in reports and JSON.
+    pub name: &'static str,
+    /// Raised when the meaning changes; the old one stays stored.
+    pub version: u32,
+    /// `count`, `ratio` or `ms`.
+    pub unit: &'static str,
+    /// In the columns of the roll-ups.
+    pub formula: &'static str,
+    /// In English.
+    pub en: &'static str,
+    /// In Chinese.
+    pub zh: &'static str,
+}
+
+macro_rules! definitions {
+    ($($name:literal $version:literal $unit:literal $formula:literal $en:literal $zh:literal;)*) => {
+        /// Every figure, in the order in which reports show them.
+        pub const DEFINITIONS: &[Definition] = &[$(
+            Definition { name: $name, version: $version, unit: $unit, formula: $formula, en: $en, zh: $zh }
+        ),*];
+    };
+}
+
+definitions! {
+    "attempts" 1 "count" "attempts"
+        "Attempts: allowed requests to reach a contact point, stored before the first INVITE. Refused, test and inbound calls are no attempts."
+        "拨打：经规则允许、在发出第一个 INVITE 之前已登记的外呼请求。被拒绝的、测试的和呼入的通话不计。";
+    "seizures" 1 "count" "seizures"
+        "Seizures: attempts whose INVITE to the person called was handed to a trunk."
+        "占用：已向线路发出被叫 INVITE 的拨打。";
+    "connected" 1 "count" "connected"
+        "Connected: seizures that the person called answered (200 OK)."
+        "接通：被叫应答（200 OK）的占用。";
+    "lost_ours" 1 "count" "lost_ours"
+        "Lost by our own fault: attempts never answered whose cause lies with this installation."
+        "自身原因损失：因本系统故障而未接通的拨打。";
+    "connect_rate" 1 "ratio" "connected / (attempts - lost_ours)"
+        "Connect rate: connected / (attempts - attempts lost by our own faults). By the hour local to the person called at dial time."
+        "接通率：接通数 ÷（拨打数 − 自身原因损失数）。小时为拨打时被叫当地的小时。";
+    "raw_rate" 1 "ratio" "connected / attempts"
+        "Raw rate: connected / attempts, our own faults included."
+        "原始接通率：接通数 ÷ 拨打数，含自身原因损失。";
+    "asr" 1 "ratio" "connected / seizures"
+        "ASR, answer-seizure ratio: answered / seizures."
+        "应答率（ASR）：应答数 ÷ 占用数。";
+    "ner" 1 "ratio" "effective / seizures"
+        "NER, network effectiveness ratio: (answered + busy + no answer + rejected by the called party) / seizures."
+        "网络有效率（NER）：（应答 + 忙 + 无人接听 + 被叫拒接）÷ 占用数。";
+    "talk_ms" 1 "ms" "talk_ms"
+        "Talk time: the person called answers until hang-up, summed."
+        "通话时长：被叫应答至挂机，合计。";
+    "mean_talk_ms" 1 "ms" "talk_ms / connected"
+        "Mean talk time: talk time / connected."
+        "平均通话时长：通话时长 ÷ 接通数。";
+    "mean_pdd_ms" 1 "ms" "pdd_ms / rung"
+        "PDD, post-dial delay: INVITE to first ringing, mean over the seizures that rang."
+        "拨号后延迟（PDD）：INVITE 至首次振铃，对有振铃的占用取平均。";
+    "mean_ring_ms" 1 "ms" "ring_ms / rung"
+        "Ring time: first ringing to answer, or to the end where nobody answered, mean over the seizures that rang."
+        "振铃时长：首次振铃至应答（无应答则至结束），对有振铃的占用取平均。";
+}

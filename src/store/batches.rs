@@ -1,0 +1,53 @@
+//! Batches: the lots in which clients place cases.
+
+use super::{Result, Tx};
+use crate::ids::{BatchId, ClientId};
+
+statements! {
+    ENSURE("enter a batch") =
+        "INSERT INTO batches (client_id, code, created_at_ms) VALUES ($1, $2, $3) ON CONFLICT (client_id, code) DO NOTHING";
+    ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
+    LIST("list the batches") =
+        "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id ORDER BY c.code, b.code";
+}
+
+/// The id of a client's batch, entered if there is none with this code.
+pub async fn ensure(tx: &mut Tx, client_id: ClientId, code: &str, now_ms: i64) -> Result<BatchId> {
+    tx.execute(&ENSURE, args![client_id, code, now_ms]).await?;
+    Ok(BatchId::new(
+        tx.fetch_one(&ID, args![client_id, code]).await?.get("id")?,
+    ))
+}
+
+/// A batch as reports name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Our id.
+    pub id: BatchId,
+    /// The client's name of the lot.
+    pub code: String,
+    /// Code of the client.
+    pub client: String,
+}
+
+impl Batch {
+    /// Client and batch: different clients may use the same name.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.client, self.code)
+    }
+}
+
+/// All batches.
+pub async fn list(tx: &mut Tx) -> Result<Vec<Batch>> {
+    let rows = tx.fetch_all(&LIST, args![]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Batch {
+                id: BatchId::new(row.get("id")?),
+                code: row.get("code")?,
+                client: row.get("client")?,
+            })
+        })
+        .collect()
+}

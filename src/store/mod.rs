@@ -1,0 +1,36 @@
+//! The store: what the floor knows and must not forget, in SQLite (default) or PostgreSQL.
+//!
+//! One file a noun, each with free functions over `&mut `[`Tx`] (writes) or a read transaction, so that the caller
+//! decides what belongs into one transaction. The nouns themselves are explained in `migrations/sqlite/`.
+//!
+//! What it never does: decide whether a call is allowed (that is `policy`), read the clock or draw random numbers
+//! (times, ids and secrets are arguments), or put a phone number or a name into an error or a log line.
+//!
+//! Read next: [`db`] (the facade over both databases), then [`attempts`] (the fact every figure is a sum of).
+
+#[macro_use]
+pub(crate) mod sql;
+pub mod access;
+pub mod agents;
+pub mod attempts;
+pub mod batches;
+pub mod cases;
+pub mod clients;
+pub mod contact_points;
+pub mod db;
+pub mod dialogs;
+mod error;
+pub mod events;
+pub mod facts;
+pub mod guards;
+pub mod idempotency;
+pub mod receipts;
+pub mod recordings;
+pub mod rollups;
+pub mod users;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use db::{Db, Location, Options, Row, Tx};
+pub use error::{ConstraintKind, Error, Result};

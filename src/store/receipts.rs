@@ -1,0 +1,125 @@
+//! Receipts: the stored proof of every policy decision, allowed or refused.
+
+use super::{Result, Tx, contact_points::Target, db::Row, users::User};
+use crate::ids::{AgentId, CaseId, ClientId, ContactPointId, ReceiptId, UserId};
+
+/// A receipt to be stored, in the transaction that decided.
+#[derive(Debug, Clone)]
+pub struct NewReceipt<'a> {
+    /// Its id.
+    pub id: ReceiptId,
+    /// The instant decided for.
+    pub at_ms: i64,
+    /// Whether the call was allowed.
+    pub allowed: bool,
+    /// Whom it was about.
+    pub target: &'a Target,
+    /// Who wanted to call.
+    pub agent: Option<AgentId>,
+    /// The account that asked.
+    pub user: Option<UserId>,
+    /// Hash of the rule set's canonical text.
+    pub rules_sha256: &'a str,
+    /// JSON list of the codes of every reason of a refusal.
+    pub reasons: &'a str,
+    /// JSON that the decision can be replayed from.
+    pub body: &'a str,
+}
+
+/// A stored receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id.
+    pub id: ReceiptId,
+    /// The instant decided for.
+    pub at_ms: i64,
+    /// Whether the call was allowed.
+    pub allowed: bool,
+    /// Whose case.
+    pub client: ClientId,
+    /// Which case.
+    pub case: CaseId,
+    /// Which number of which person.
+    pub contact_point: ContactPointId,
+    /// Who wanted to call.
+    pub agent: Option<AgentId>,
+    /// Hash of the rule set's canonical text.
+    pub rules_sha256: String,
+    /// JSON list of the codes of every reason of a refusal.
+    pub reasons: String,
+    /// JSON that the decision can be replayed from.
+    pub body: String,
+}
+
+statements! {
+    INSERT("store a receipt") =
+        "INSERT INTO receipts (id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, user_id, rules_sha256,
+                               reasons, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    BY_ID("read a receipt") =
+        "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
+         FROM receipts WHERE id = $1";
+    LIST("list receipts") =
+        "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
+         FROM receipts
+         WHERE (CAST($1 AS BIGINT) = 0 OR client_id IN (SELECT client_id FROM user_clients WHERE user_id = $1)) AND id < $2
+         ORDER BY id DESC LIMIT $3";
+}
+
+/// Stores a receipt. An allowed one must stand before its attempt, which refers to it.
+pub async fn insert(tx: &mut Tx, r: &NewReceipt<'_>) -> Result<()> {
+    let t = r.target;
+    let args = args![
+        r.id,
+        r.at_ms,
+        r.allowed,
+        t.client,
+        t.case,
+        t.contact_point,
+        r.agent,
+        r.user,
+        r.rules_sha256,
+        r.reasons,
+        r.body
+    ];
+    tx.execute(&INSERT, args).await.map(drop)
+}
+
+/// The receipt with this id.
+pub async fn by_id(tx: &mut Tx, id: ReceiptId) -> Result<Option<Receipt>> {
+    tx.fetch_optional(&BY_ID, args![id])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// Receipts that a user may see, newest first, before an id (`None` for the newest), at most `limit`.
+pub async fn list(
+    tx: &mut Tx,
+    viewer: &User,
+    before: Option<ReceiptId>,
+    limit: u32,
+) -> Result<Vec<Receipt>> {
+    let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+    tx.fetch_all(&LIST, args![viewer.scope_parameter(), before, limit])
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+fn read(row: &Row) -> Result<Receipt> {
+    Ok(Receipt {
+        id: row.parse("id")?,
+        at_ms: row.get("at_ms")?,
+        allowed: row.flag("allowed")?,
+        client: ClientId::new(row.get("client_id")?),
+        case: CaseId::new(row.get("case_id")?),
+        contact_point: ContactPointId::new(row.get("contact_point_id")?),
+        agent: row.get::<Option<i64>>("agent_id")?.map(AgentId::new),
+        rules_sha256: row.get("rules_sha256")?,
+        reasons: row.get("reasons")?,
+        body: row.get("body")?,
+    })
+}

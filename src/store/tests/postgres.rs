@@ -1,0 +1,190 @@
+//! A PostgreSQL server of the tests' own: made in a new directory, on a free loopback port, ended with the last test
+//! that uses it, or with the process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// A running server.
+pub(crate) struct Server {
+    child: Mutex<Child>,
+    port: u16,
+    databases: AtomicU32,
+    #[allow(dead_code, reason = "removed with the server")]
+    dir: tempfile::TempDir,
+}
+
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+impl Server {
+    /// The server of this process, started by the first test that asks.
+    pub(crate) fn shared() -> Arc<Server> {
+        let mut shared = SHARED
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Server::start());
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// Makes an empty database; returns its address.
+    pub(crate) async fn create_database(&self) -> String {
+        use sqlx::Connection as _;
+        let address = |name: &str| format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection = sqlx::PgConnection::connect(&address("postgres"))
+            .await
+            .unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        address(&name)
+    }
+
+    fn start() -> Server {
+        let bin = binaries();
+        let dir = tempfile::Builder::new()
+            .prefix("ringfence-postgres-")
+            .tempdir()
+            .unwrap();
+        let data = dir.path().join("data");
+        let root = rustix::process::getuid().is_root();
+        if root {
+            let id = |flag: &str| -> u32 {
+                let out = Command::new("id")
+                    .args([flag, "postgres"])
+                    .output()
+                    .unwrap()
+                    .stdout;
+                String::from_utf8(out).unwrap().trim().parse().unwrap()
+            };
+            std::os::unix::fs::chown(dir.path(), Some(id("-u")), Some(id("-g"))).unwrap();
+        }
+        let command = |program: &Path| {
+            let mut command = Command::new("setpriv");
+            // The server ends when this process does, however it ends.
+            command.args(["--pdeathsig", "INT"]);
+            if root {
+                // PostgreSQL refuses to run as root.
+                command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+            }
+            command
+                .arg(program)
+                .current_dir(dir.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null());
+            command
+        };
+        let made = command(&bin.join("initdb"))
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(&data)
+            .stderr(Stdio::inherit())
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut server = command(&bin.join("postgres"));
+        server.args([
+            "-p",
+            &port.to_string(),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "max_connections=200",
+        ]);
+        server
+            .args(["-c", "fsync=off"])
+            .arg("-k")
+            .arg(dir.path())
+            .arg("-D")
+            .arg(&data);
+        server.stderr(std::fs::File::create(dir.path().join("log")).unwrap());
+        // The death signal follows the thread that started the child, so that thread stays.
+        let (sent, started) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            sent.send(server.spawn()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        let child = started.recv().unwrap().unwrap();
+        let mut server = Server {
+            child: Mutex::new(child),
+            port,
+            databases: AtomicU32::new(0),
+            dir,
+        };
+        server.wait();
+        server
+    }
+
+    /// Asks until it answers: a server has no other way to say that it is ready.
+    fn wait(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ready = || {
+            let mut ask = Command::new(binaries().join("pg_isready"));
+            ask.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .is_ok_and(|s| s.success())
+        };
+        while !ready() {
+            assert!(
+                Instant::now() < deadline,
+                "PostgreSQL did not start: {}",
+                self.log()
+            );
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let child = self
+            .child
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pid = rustix::process::Pid::from_child(child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = child.wait();
+    }
+}
+
+/// Where Debian keeps the server's programs.
+fn binaries() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let newest = versions
+        .map(|v| v.path().join("bin"))
+        .filter(|bin| bin.join("initdb").exists())
+        .max();
+    newest.expect("PostgreSQL is not installed: apt-get install postgresql")
+}
