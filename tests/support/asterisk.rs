@@ -20,7 +20,7 @@
 //!
 //! Agents: `1001` to `1009` register (password [`PHONE_PASSWORD`]), `1101` to `1109` have fixed addresses
 //! ([`Asterisk::phone_address`]), `1fff` with fff from 300 is a phone played by Asterisk with fff Hz, `2xxx` is the SIPp
-//! at [`Net::load`], port 5070.
+//! at [`Net::load`], port 5070, and `3xxx` is the same with Asterisk recording the call (MixMonitor).
 
 use std::fs;
 use std::net::SocketAddr;
