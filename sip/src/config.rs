@@ -25,7 +25,8 @@ pub struct Config {
     /// peer asks for.
     pub session_timer: Option<SessionTimer>,
     /// How long an incoming INVITE, re-INVITE or REFER may stay without an answer by the application before the
-    /// endpoint answers 480 (INVITE) or 500 (the others) by itself. The others are also bounded by timer F.
+    /// endpoint answers 480 (INVITE) or 500 (the others) by itself. The others are also bounded by 48 * T1, before their
+    /// sender gives up.
     pub answer_within: Duration,
     /// Whether a REGISTER is an event for the application (a registrar) or refused with 405.
     pub registrar: bool,

@@ -179,8 +179,10 @@ impl Leftover {
 
     pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant) {
         if self.next_timeout().is_some_and(|at| at <= now) {
-            let released = self.cancelled;
-            self.end(core, released);
+            match self.dialog {
+                Some(_) => self.hang_up(core, now),
+                None => self.end(core, self.cancelled),
+            }
         }
     }
 
@@ -217,12 +219,18 @@ impl Leftover {
 
     /// All CANCELs are answered, or none was.
     fn after_cancels(&mut self, core: &mut Core, now: Instant) {
+        let timers = core.config.timers;
         if self.dialog.is_some() && !self.cancelled {
             // It is not ringing any more: it was answered while nobody listened, or is gone. A BYE ends the former.
             self.hang_up(core, now);
+        } else if self.dialog.is_some() {
+            // 200 to CANCEL is no proof (9.2: an answered INVITE gives it too). Without a 487 soon, BYE.
+            self.stage = Stage::Waiting {
+                until: now + timers.t2,
+            };
         } else if self.peer_answered {
             self.stage = Stage::Waiting {
-                until: now + core.config.timers.span(),
+                until: now + timers.span(),
             };
         } else {
             self.end(core, false);

@@ -238,7 +238,7 @@ impl Endpoint {
             && request.method != Method::CANCEL
             && self.core.servers.is_merged(&merge);
         let wait = match request.method {
-            Method::INVITE => self.core.config.answer_within,
+            Method::INVITE if to_tag.is_none() => self.core.config.answer_within,
             _ => self
                 .core
                 .config

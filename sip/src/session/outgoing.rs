@@ -221,7 +221,7 @@ impl Leg {
             return;
         };
         if let ClientMachine::Invite(machine) = &mut entry.machine {
-            machine.on_cancelled(now);
+            machine.bound_wait(now);
         }
         let due = entry.machine.next_timeout();
         let (flow, branch) = (entry.flow, entry.branch.clone());

@@ -87,7 +87,7 @@ impl Leg {
             }
             None => 408,
         };
-        if status >= 300 && self.refer.ours {
+        if status >= 300 && self.refer.ours && !self.is_released() {
             self.refer.ours = false;
             core.tell(Event::ReferProgress {
                 leg: self.handle,

@@ -10,9 +10,10 @@ use crate::event::Event;
 use crate::headers::name;
 use crate::message::Response;
 use crate::method::{Method, StatusCode};
+use crate::schedule::Due;
 use crate::sdp;
 use crate::snapshot::Phase;
-use crate::transaction::table::{Ack, ClientOwner, Role};
+use crate::transaction::table::{Ack, ClientMachine, ClientOwner, Role};
 use crate::transport::Flow;
 
 /// An offer of ours that waits for its answer.
@@ -196,6 +197,14 @@ impl Leg {
         };
         let code = response.status.code();
         if code < 200 {
+            // Nobody should have to ring for this: the answer is due within the time of any other request.
+            if let Some(entry) = core.clients.get_mut(transaction)
+                && let ClientMachine::Invite(machine) = &mut entry.machine
+            {
+                machine.bound_wait(now);
+                let due = entry.machine.next_timeout();
+                core.schedule.set(Due::Client(transaction), due);
+            }
             return;
         }
         if code < 300 && self.repeat_or_send_ack(core, now, transaction, response, flow) {

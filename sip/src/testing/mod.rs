@@ -3,7 +3,13 @@
 //! Compiled for the tests of this crate and, under the feature `testing`, for its fuzz targets. Never in the daemon.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod crash;
 mod net;
 pub mod operations;
 

@@ -93,8 +93,9 @@ impl ClientInvite {
         }
     }
 
-    /// The owner sent CANCEL: without a final response in 64 * T1 the transaction is given up (RFC 3261 9.1).
-    pub fn on_cancelled(&mut self, now: Instant) {
+    /// The owner will not wait for ever: without a final response in 64 * T1 from now the transaction is given up. For
+    /// an INVITE that was cancelled (RFC 3261 9.1), and for a re-INVITE.
+    pub fn bound_wait(&mut self, now: Instant) {
         if let State::Proceeding { give_up } = &mut self.state {
             give_up.get_or_insert(now + self.timers.span());
         }
@@ -194,7 +195,7 @@ mod tests {
         let mut invite = ClientInvite::new(start, Timers::default(), false);
         assert!(invite.on_response(start, 180).deliver);
         assert_eq!(invite.next_timeout(), None);
-        invite.on_cancelled(start + Duration::from_secs(100));
+        invite.bound_wait(start + Duration::from_secs(100));
         assert_eq!(
             invite.next_timeout(),
             Some(start + Duration::from_secs(132))
