@@ -24,6 +24,7 @@ pub mod phone;
 pub mod process;
 pub mod sipp;
 pub mod tone;
+pub mod unit;
 
 use std::time::{Duration, Instant};
 
