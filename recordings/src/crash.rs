@@ -19,6 +19,8 @@ struct Machine {
     armed: bool,
     acts: u64,
     dies_at: Option<u64>,
+    /// The act that fails once, as a disk may, while the machine lives on.
+    fails_at: Option<u64>,
     /// What the disk holds for certain, by present path.
     durable: HashMap<PathBuf, Vec<u8>>,
     /// Renames whose directory was not synced: from, to, and what `to` held before.
@@ -47,6 +49,20 @@ pub(crate) fn run<T>(dies_at: Option<u64>, work: impl FnOnce() -> T) -> (T, u64)
         m.acts
     });
     (value, acts)
+}
+
+/// Runs `work` on a machine of which act number `fails_at` fails, and none after it.
+pub(crate) fn run_with_one_failure<T>(fails_at: u64, work: impl FnOnce() -> T) -> T {
+    MACHINE.with_borrow_mut(|m| {
+        *m = Machine {
+            armed: true,
+            fails_at: Some(fails_at),
+            ..Machine::default()
+        }
+    });
+    let value = work();
+    MACHINE.with_borrow_mut(|m| m.armed = false);
+    value
 }
 
 /// After [`run`]: leaves on the disk only what a loss of power would.
@@ -89,6 +105,12 @@ pub(crate) fn step(act: &'static str, path: &Path) -> io::Result<()> {
         if m.dies_at.is_some_and(|at| m.acts >= at) {
             return Err(io::Error::other(format!(
                 "the machine is dead: {act} {}",
+                path.display()
+            )));
+        }
+        if m.fails_at == Some(m.acts) {
+            return Err(io::Error::other(format!(
+                "failed once: {act} {}",
                 path.display()
             )));
         }

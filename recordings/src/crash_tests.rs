@@ -230,3 +230,86 @@ fn the_machine_may_die_again_at_any_act_of_the_recovery() {
         }
     }
 }
+
+/// A call by somebody who goes on after every error, as the recorder does. Returns how many acts failed in his sight.
+fn stubborn_call(root: &Path) -> (Vault, usize) {
+    let mut errors = 0;
+    let mut again = |done: Result<()>| {
+        errors += usize::from(done.is_err());
+        done.is_ok()
+    };
+    let vault = loop {
+        match open(root) {
+            Ok(vault) => break vault,
+            Err(e) => drop(again(Err(e))),
+        }
+    };
+    let begin = Begin {
+        recording: recording(),
+        call: Uuid::from_u128(2),
+        segment: 0,
+        client: "bank",
+        created_ms: NOW_MS,
+        sample_rate: 8000,
+        channels: 2,
+    };
+    let mut live = loop {
+        match vault.begin(&begin) {
+            Ok(live) => break live,
+            Err(e) => {
+                again(Err(e));
+                // Nothing is left of it that would stand in the way or look like a recording.
+                assert!(vault.list_live().unwrap().is_empty());
+            }
+        }
+    };
+    for (n, piece) in samples().chunks(PIECE * 2).enumerate() {
+        again(live.append(piece));
+        if n % 3 == 2 {
+            again(vault.sync_live().map(drop));
+        }
+    }
+    for _ in 0..2 {
+        if again(live.finish()) {
+            break;
+        }
+    }
+    drop(live);
+    while !again(vault.seal(recording(), &facts()).map(drop)) {}
+    (vault, errors)
+}
+
+#[test]
+fn any_act_may_fail_once_and_the_recording_is_whole_all_the_same() {
+    let root = fresh();
+    let (_, acts) = crash::run(None, || stubborn_call(root.path()));
+    let mut seen_by_caller = 0;
+    for at in 1..=acts {
+        let root = fresh();
+        let (vault, errors) = crash::run_with_one_failure(at, || stubborn_call(root.path()));
+        seen_by_caller += usize::from(errors > 0);
+        let sealed = vault.verify(recording()).unwrap();
+        assert_eq!(sealed.samples(), (PIECE * PIECES) as u64, "act {at}");
+        assert!(
+            sealed.facts.complete && sealed.facts.lost_durable_bytes == 0,
+            "act {at}"
+        );
+        // What could not be written in its moment is silence in its place, and in the list; the rest is as it was said.
+        let (heard, mut said) = (wav(&vault), samples());
+        assert!(
+            sealed.facts.gaps.list.len() <= 1 && sealed.facts.gaps.samples() <= PIECE as u64,
+            "act {at}"
+        );
+        for gap in &sealed.facts.gaps.list {
+            said[gap.start as usize * 2..(gap.start + gap.samples) as usize * 2].fill(0);
+        }
+        assert!(heard == said, "act {at}: other audio");
+        assert!(vault.list_live().unwrap().is_empty());
+        assert_eq!(vault.list().unwrap().len(), 1);
+    }
+    // Hardly anything fails unseen: only what is tidied up on the way.
+    assert!(
+        seen_by_caller as u64 >= acts - 3,
+        "{seen_by_caller} of {acts}"
+    );
+}

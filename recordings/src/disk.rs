@@ -21,6 +21,26 @@ fn step(_act: &'static str, _path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens a new file for writing, 0600; anything that has the name already is an error.
+pub(crate) fn create_new(path: &Path) -> Result<File> {
+    step("create", path)
+        .and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+        })
+        .map_err(|e| VaultError::io("create", path, e))
+}
+
+/// Gives a file a second name; anything that has that name already is an error.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
+    step("create", to)
+        .and_then(|()| fs::hard_link(from, to))
+        .map_err(|e| VaultError::io("create", to, e))
+}
+
 /// Opens a file for reading and writing, emptied if it was there, 0600.
 pub(crate) fn create_or_empty(path: &Path) -> Result<File> {
     step("create", path)

@@ -261,3 +261,105 @@ impl Sealed {
             + Duration::from_nanos(samples % rate * 1_000_000_000 / rate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::manifest::FACTS_MAX;
+
+    #[test]
+    fn the_longest_facts_fit_in_the_page_and_come_back() {
+        let most = u64::MAX;
+        let channel = ChannelAnalysis {
+            peak: u16::MAX,
+            rms: u16::MAX,
+            sound_ms: most,
+            silence_ms: most,
+            longest_silence_ms: most,
+            empty_ms: most,
+        };
+        let gap = Gap {
+            kind: GapKind::NotWritten,
+            start: most,
+            samples: most,
+        };
+        let facts = Facts {
+            ended_ms: i64::MIN,
+            answered_ms: Some(i64::MIN),
+            retain_until_ms: i64::MIN,
+            samples: most,
+            expected_samples: Some(most),
+            wav_bytes: most,
+            wav_sha256: WavDigest([0xAB; 32]),
+            recovered: false,
+            complete: false,
+            torn_bytes: most,
+            lost_durable_bytes: most,
+            channels: vec![channel; 2],
+            gaps: Gaps {
+                list: vec![gap; Gaps::MAX],
+                omitted: most,
+                omitted_samples: most,
+            },
+            filled_samples: [most; 2],
+            overflow_samples: most,
+        };
+        let json = serde_json::to_vec(&facts).unwrap();
+        assert!(json.len() <= FACTS_MAX, "{} of {FACTS_MAX}", json.len());
+        assert_eq!(serde_json::from_slice::<Facts>(&json).unwrap(), facts);
+        let unknown = [&json[..json.len() - 1], b",\"more\":1}"].concat();
+        assert!(serde_json::from_slice::<Facts>(&unknown).is_err());
+    }
+
+    #[test]
+    fn gaps_grow_together_and_are_bounded() {
+        let mut gaps = Gaps::new();
+        gaps.add(GapKind::Paused, 0, 160);
+        gaps.add(GapKind::Paused, 160, 160);
+        gaps.add(GapKind::NotWritten, 320, 0);
+        gaps.add(GapKind::NotWritten, 320, 10);
+        assert_eq!(gaps.list.len(), 2);
+        assert_eq!(
+            (gaps.list[0].samples, gaps.samples_of(GapKind::NotWritten)),
+            (320, 10)
+        );
+        let capacity = gaps.list.capacity();
+        for n in 0..100 {
+            gaps.add(GapKind::Damaged, 1000 + n * 10, 1);
+        }
+        assert_eq!(
+            (gaps.list.len(), gaps.list.capacity()),
+            (Gaps::MAX, capacity)
+        );
+        assert_eq!(
+            (gaps.omitted, gaps.samples()),
+            (102 - Gaps::MAX as u64, 430)
+        );
+        let mut other = Gaps::new();
+        other.add(GapKind::Paused, 5, 7);
+        gaps.merge(&other);
+        assert_eq!(
+            (gaps.list[1].start, gaps.list.len(), gaps.samples()),
+            (5, Gaps::MAX, 437)
+        );
+    }
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits_and_nothing_else() {
+        let digest = WavDigest(std::array::from_fn(|i| i as u8 * 7));
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json.len(), 66);
+        assert_eq!(serde_json::from_str::<WavDigest>(&json).unwrap(), digest);
+        for bad in [
+            "",
+            "00",
+            &"g".repeat(64),
+            &"0".repeat(63),
+            &"0".repeat(66),
+            "\u{e9}",
+        ] {
+            assert!(serde_json::from_str::<WavDigest>(&format!("\"{bad}\"")).is_err());
+        }
+    }
+}

@@ -239,14 +239,17 @@ impl RootKey {
         // Written under another name and then linked, so that a crash leaves a whole key or none, and a file that
         // appears meanwhile is not overwritten (a rename would).
         let temporary = path.with_extension("new-root-key");
-        let file = disk::create_or_empty(&temporary)?;
+        disk::remove(&temporary)?;
+        let file = disk::create_new(&temporary)?;
         disk::write_at(&file, &temporary, text.as_bytes(), 0)?;
         disk::sync(&file, &temporary)?;
-        let linked = std::fs::hard_link(&temporary, path);
+        let linked = disk::link(&temporary, path);
         disk::remove(&temporary)?;
-        linked.map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => VaultError::RootKeyExists { path: path.into() },
-            _ => VaultError::io("create", path, e),
+        linked.map_err(|e| match e {
+            VaultError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                VaultError::RootKeyExists { path: path.into() }
+            }
+            other => other,
         })?;
         disk::sync_dir(dir)?;
         Self::of(key)

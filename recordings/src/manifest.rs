@@ -278,3 +278,128 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn manifest() -> impl Strategy<Value = Manifest> {
+        let names = (
+            any::<bool>(),
+            1u128..,
+            1u128..,
+            any::<u32>(),
+            "[^\\p{Cc}]{1,16}",
+        );
+        let numbers = (
+            0i64..253_370_764_800_000,
+            prop::sample::select(vec![8000, 16_000, 48_000]),
+            1u8..=2,
+        );
+        (names, numbers).prop_map(
+            |((live, recording, call, segment, client), (created_ms, sample_rate, channels))| {
+                Manifest {
+                    kind: if live { Kind::Live } else { Kind::Sealed },
+                    recording: Uuid::from_u128(recording),
+                    call: Uuid::from_u128(call),
+                    segment,
+                    client,
+                    created_ms,
+                    sample_rate,
+                    channels,
+                }
+            },
+        )
+    }
+
+    fn encode(manifest: &Manifest, facts: &[u8]) -> (Key, Box<[u8; PAGE_LEN]>) {
+        let month_key = Key::of_test([9; 32]);
+        let page = Page {
+            manifest: manifest.clone(),
+            month: Month::of(manifest.created_ms).unwrap(),
+            month_key: KeyId([3; 16]),
+            data_key: Key::of_test([5; 32]),
+            facts: facts.to_vec(),
+        };
+        let bytes = page.encode(&month_key).unwrap();
+        (month_key, bytes)
+    }
+
+    fn with_checksum(mut page: Box<[u8; PAGE_LEN]>) -> Box<[u8; PAGE_LEN]> {
+        let sum = digest(&SHA256, &page[..CHECKSUM]);
+        page[CHECKSUM..].copy_from_slice(sum.as_ref());
+        page
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_manifest_comes_back_from_its_page(
+            manifest in manifest(), facts in prop::collection::vec(any::<u8>(), 0..FACTS_MAX)
+        ) {
+            let (month_key, bytes) = encode(&manifest, &facts);
+            let page = SealedPage::parse(bytes, Path::new("x")).unwrap();
+            prop_assert_eq!(&page.manifest, &manifest);
+            let page = page.open(&month_key, Path::new("x")).unwrap();
+            prop_assert_eq!(page.facts, facts);
+            prop_assert!(page.manifest == manifest);
+        }
+
+        #[test]
+        fn whoever_alters_a_page_and_mends_its_checksum_is_found_out(
+            manifest in manifest(), changes in prop::collection::vec((0..CHECKSUM, 1u8..), 1..4)
+        ) {
+            let (month_key, mut bytes) = encode(&manifest, b"{}");
+            let before = bytes.clone();
+            changes.iter().for_each(|(at, by)| bytes[*at] ^= by);
+            prop_assume!(bytes != before);
+            let path = Path::new("x");
+            let read = SealedPage::parse(with_checksum(bytes), path).and_then(|page| page.open(&month_key, path));
+            prop_assert!(read.is_err());
+        }
+
+        #[test]
+        fn no_page_makes_the_reader_panic(noise in prop::collection::vec(any::<u8>(), PAGE_LEN), keep in 0usize..520) {
+            let mut bytes: Box<[u8; PAGE_LEN]> = noise.into_boxed_slice().try_into().unwrap();
+            let (month_key, good) = encode(&Manifest {
+                kind: Kind::Sealed,
+                recording: Uuid::from_u128(1),
+                call: Uuid::from_u128(2),
+                segment: 0,
+                client: "c".into(),
+                created_ms: 0,
+                sample_rate: 8000,
+                channels: 2,
+            }, b"");
+            bytes[..keep].copy_from_slice(&good[..keep]);
+            let path = Path::new("x");
+            prop_assert!(SealedPage::parse(with_checksum(bytes), path).and_then(|p| p.open(&month_key, path)).is_err());
+        }
+    }
+
+    #[test]
+    fn facts_that_do_not_fit_are_refused() {
+        let manifest = Manifest {
+            kind: Kind::Sealed,
+            recording: Uuid::from_u128(1),
+            call: Uuid::from_u128(2),
+            segment: 0,
+            client: "c".repeat(64),
+            created_ms: 0,
+            sample_rate: 8000,
+            channels: 2,
+        };
+        encode(&manifest, &[0; FACTS_MAX]);
+        let page = Page {
+            month: Month::of(0).unwrap(),
+            month_key: KeyId([0; 16]),
+            data_key: Key::of_test([0; 32]),
+            facts: vec![0; FACTS_MAX + 1],
+            manifest,
+        };
+        assert!(page.encode(&Key::of_test([0; 32])).is_err());
+    }
+}

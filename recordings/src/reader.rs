@@ -15,7 +15,8 @@ use crate::error::{Region, Result, VaultError};
 use crate::facts::{Facts, Sealed};
 use crate::manifest::{Kind, PAGE_LEN, Page, SealedPage};
 use crate::month::MonthKeys;
-use crate::stream::{DecryptingReader, Opened, SegmentFault, stream_len};
+use crate::retention::Retention;
+use crate::stream::{DecryptingReader, OpenFault, Opened, SegmentFault, stream_len};
 use crate::vault::{Vault, id_of};
 use crate::wav::WAV_HEADER_LEN;
 
@@ -158,27 +159,32 @@ impl WavReader {
         let aad = page.manifest.immutable()?;
         let opened =
             DecryptingReader::open(file, PAGE_LEN as u64, file_bytes, &page.data_key, &aad);
-        let mut stream = match opened.map_err(|e| segment_error(path, 0, 1, e))? {
-            Opened::Stream(stream) => *stream,
-            Opened::BadHeader => {
+        let stream = match opened {
+            Ok(Opened::Stream(stream)) => *stream,
+            Ok(Opened::BadHeader) => {
                 return Err(damaged(
                     Region::StreamHeader,
                     "its first byte is not its length",
                 ));
             }
-            Opened::BadLength => {
+            Ok(Opened::BadLength) => {
                 let region = Region::Length {
                     found: file_bytes,
                     expected,
                 };
                 return Err(damaged(region, "no stream has this length"));
             }
+            Ok(Opened::BadEnd(number)) => {
+                return Err(segment_error(
+                    path,
+                    number,
+                    number.saturating_add(1),
+                    SegmentFault::NotAuthentic,
+                ));
+            }
+            Err(OpenFault::Io(e)) => return Err(VaultError::io("read", path, e)),
+            Err(OpenFault::Key(e)) => return Err(e),
         };
-        let last = stream.segments().saturating_sub(1);
-        let of = stream.segments();
-        stream
-            .segment(last)
-            .map_err(|e| segment_error(path, last, of, e))?;
         let sealed = Sealed {
             manifest: page.manifest,
             facts,
@@ -277,8 +283,11 @@ fn check_facts(facts: &Facts, page: &Page) -> std::result::Result<(), &'static s
     if facts.channels.len() != usize::from(page.manifest.channels) {
         return Err("the analysis has another number of channels");
     }
-    if facts.retain_until_ms <= facts.ended_ms {
-        return Err("the retention ends before the call did");
+    if Retention::default()
+        .until_ms(facts.ended_ms)
+        .is_ok_and(|floor| facts.retain_until_ms < floor)
+    {
+        return Err("the retention is below the floor");
     }
     Ok(())
 }

@@ -37,15 +37,6 @@ pub(crate) struct Outcome {
     pub(crate) beyond_durable: Option<u64>,
 }
 
-/// Ends a seal in progress, however it ends.
-struct Sealing<'a>(&'a Vault, Uuid);
-
-impl Drop for Sealing<'_> {
-    fn drop(&mut self) {
-        self.0.sealing().remove(&self.1);
-    }
-}
-
 impl Vault {
     /// Seals a recording whose writer has finished (or is gone). Doing it again after a success or a crash gives the
     /// same result.
@@ -59,13 +50,6 @@ impl Vault {
             .map(|outcome| outcome.sealed)
     }
 
-    fn sealing(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<Uuid>> {
-        self.inner
-            .sealing
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     pub(crate) fn seal_with(
         &self,
         recording: Uuid,
@@ -73,10 +57,9 @@ impl Vault {
         recovered: bool,
     ) -> Result<Outcome> {
         self.check_writable()?;
-        if !self.sealing().insert(recording) {
-            return Err(VaultError::StillLive(recording));
-        }
-        let _sealing = Sealing(self, recording);
+        let _busy = self
+            .busy(recording)
+            .ok_or(VaultError::StillLive(recording))?;
         let known = self.live().get(&recording).cloned();
         if known
             .as_ref()
@@ -107,7 +90,7 @@ impl Vault {
         }
         let durable = match &known {
             Some(file) => Some(file.durable.load(Ordering::Acquire)),
-            None => self.inner.left_durable.get(&recording).copied(),
+            None => self.left_durable().get(&recording).copied(),
         };
         let beyond_durable = durable.map(|d| source.good_end().saturating_sub(d));
         let path = self.sealed_path(source.page.month, recording);
@@ -297,6 +280,10 @@ impl Vault {
     }
 }
 
+/// The longest time that is believed to lie between the first page and the audio of a call, with all that a file's own
+/// time can be off: two days.
+const LONGEST_SETUP_MS: i64 = 2 * 86_400_000;
+
 /// What only the vault knows about the live file.
 struct Circumstances {
     gaps: Gaps,
@@ -411,7 +398,9 @@ impl Source {
         let frames = self.pcm_len / (u64::from(manifest.channels) * 2);
         let played =
             i64::try_from(frames * 1000 / u64::from(manifest.sample_rate)).unwrap_or(i64::MAX);
-        let ended_ms = manifest.created_ms.saturating_add(played).max(modified);
+        let at_least = manifest.created_ms.saturating_add(played);
+        // A wild clock or a copied file must not put the end out of the calendar.
+        let ended_ms = modified.clamp(at_least, at_least.saturating_add(LONGEST_SETUP_MS));
         Ok(SealFacts {
             ended_ms,
             ..SealFacts::default()

@@ -279,6 +279,15 @@ pub(crate) struct DecryptingReader {
     cached: Option<(u32, usize, usize)>,
 }
 
+/// Why a stream could not even be looked at.
+#[derive(Debug)]
+pub(crate) enum OpenFault {
+    /// The operating system could not read it.
+    Io(io::Error),
+    /// The key could not be derived.
+    Key(VaultError),
+}
+
 /// What [`DecryptingReader::open`] can find.
 pub(crate) enum Opened {
     /// A stream of possible length with a header of the right form.
@@ -287,33 +296,35 @@ pub(crate) enum Opened {
     BadHeader,
     /// No stream has this length.
     BadLength,
+    /// The last segment, of that number, is not authentic as the last one.
+    BadEnd(u32),
 }
 
 impl DecryptingReader {
-    /// Opens the stream that begins at `base` and ends at `end`. No segment is read yet.
+    /// Opens the stream that begins at `base` and ends at `end`. Its last segment is authenticated, so that a stream that
+    /// was cut (or is empty and another's) is refused before anything is read from it.
     pub(crate) fn open(
         file: File,
         base: u64,
         end: u64,
         data_key: &Key,
         aad: &[u8],
-    ) -> Result<Opened, SegmentFault> {
+    ) -> Result<Opened, OpenFault> {
         let stream_len = end.saturating_sub(base);
         let Some(plain_len) = plain_len(stream_len) else {
             return Ok(Opened::BadLength);
         };
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, base)
-            .map_err(SegmentFault::Io)?;
-        let key = match SegmentKey::from_header(data_key, aad, &header) {
-            Ok(Some(key)) => key,
-            Ok(None) => return Ok(Opened::BadHeader),
-            Err(_) => return Err(SegmentFault::NotAuthentic),
+            .map_err(OpenFault::Io)?;
+        let Some(key) = SegmentKey::from_header(data_key, aad, &header).map_err(OpenFault::Key)?
+        else {
+            return Ok(Opened::BadHeader);
         };
         // plain_len() has checked that the number fits.
         let segments = u32::try_from(stream_len.div_ceil(SEGMENT_LEN as u64)).unwrap_or(u32::MAX);
         let buffer = Box::new(Zeroizing::new([0; SEGMENT_LEN]));
-        Ok(Opened::Stream(Box::new(Self {
+        let mut reader = Box::new(Self {
             file,
             base,
             key,
@@ -322,7 +333,13 @@ impl DecryptingReader {
             segments,
             buffer,
             cached: None,
-        })))
+        });
+        let last = segments.saturating_sub(1);
+        match reader.fetch(last) {
+            Ok(_) => Ok(Opened::Stream(reader)),
+            Err(SegmentFault::NotAuthentic) => Ok(Opened::BadEnd(last)),
+            Err(SegmentFault::Io(e)) => Err(OpenFault::Io(e)),
+        }
     }
 
     /// Length of the plaintext, in bytes.

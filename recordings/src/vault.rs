@@ -17,6 +17,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,10 +117,11 @@ pub(crate) struct Inner {
     /// Present when open for writing.
     writing: Option<Writing>,
     pub(crate) live: Mutex<HashMap<Uuid, Arc<LiveFile>>>,
-    pub(crate) sealing: Mutex<HashSet<Uuid>>,
+    /// Recordings that a thread is beginning or sealing at the moment.
+    busy: Mutex<HashSet<Uuid>>,
     ledger: Mutex<Ledger>,
-    /// Durable positions that the process before left in the ledger.
-    pub(crate) left_durable: HashMap<Uuid, u64>,
+    /// Durable positions that the process before left in the ledger, of what is not sealed yet.
+    left_durable: Mutex<HashMap<Uuid, u64>>,
 }
 
 /// What only the process that writes holds.
@@ -128,6 +130,15 @@ struct Writing {
     _lock: File,
     /// The live directory, open as long as the vault is: for room and for `syncfs`.
     live_dir: File,
+}
+
+/// A recording that one thread is busy with; ends when dropped.
+pub(crate) struct Busy<'a>(&'a Vault, Uuid);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy_set().remove(&self.1);
+    }
 }
 
 impl std::fmt::Debug for Vault {
@@ -150,6 +161,7 @@ impl Vault {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(&path)
             .map_err(|e| VaultError::io("open", &path, e))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(
@@ -194,9 +206,9 @@ impl Vault {
                 keys,
                 writing,
                 live: Mutex::default(),
-                sealing: Mutex::default(),
+                busy: Mutex::default(),
                 ledger: Mutex::new(ledger),
-                left_durable,
+                left_durable: Mutex::new(left_durable),
             }),
         }
     }
@@ -225,6 +237,9 @@ impl Vault {
         };
         manifest.check()?;
         let month = Month::of(manifest.created_ms)?;
+        let _busy = self
+            .busy(begin.recording)
+            .ok_or(VaultError::AlreadyExists(begin.recording))?;
         let path = self.live_path(begin.recording);
         if path.exists() || self.sealed_path(month, begin.recording).exists() {
             return Err(VaultError::AlreadyExists(begin.recording));
@@ -244,8 +259,9 @@ impl Vault {
         let temporary = path.with_extension("new");
         let made = self.make_live(&temporary, &path, &page_bytes[..]);
         if made.is_err() {
-            // Best effort: recovery removes it as well, and it holds no audio.
+            // Best effort: neither holds audio, and recovery would clean up as well.
             let _ = disk::remove(&temporary);
+            let _ = disk::remove(&path);
         }
         let shared = Arc::new(LiveFile {
             recording: begin.recording,
@@ -295,11 +311,15 @@ impl Vault {
             .ledger
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let noted = ledger.write(
-            files
-                .iter()
-                .map(|f| (f.recording, f.durable.load(Ordering::Acquire))),
-        );
+        let left = self.left_durable();
+        let positions = files
+            .iter()
+            .map(|f| (f.recording, f.durable.load(Ordering::Acquire)))
+            .chain(
+                left.iter()
+                    .map(|(recording, position)| (*recording, *position)),
+            );
+        let noted = ledger.write(positions);
         report.and_then(|report| noted.map(|()| report))
     }
 
@@ -378,6 +398,27 @@ impl Vault {
 
     pub(crate) fn forget(&self, recording: Uuid) {
         self.live().remove(&recording);
+        self.left_durable().remove(&recording);
+    }
+
+    pub(crate) fn left_durable(&self) -> MutexGuard<'_, HashMap<Uuid, u64>> {
+        self.inner
+            .left_durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps other threads from beginning or sealing the recording; `None` if one does already.
+    pub(crate) fn busy(&self, recording: Uuid) -> Option<Busy<'_>> {
+        let fresh = self.busy_set().insert(recording);
+        fresh.then_some(Busy(self, recording))
+    }
+
+    fn busy_set(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.inner
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn remove_live(&self, path: &Path) -> Result<()> {

@@ -159,4 +159,25 @@ mod tests {
         assert!(header(8000, 2, 6).is_err());
         assert!(header(8000, 0, 0).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_makes_the_reader_panic(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80), at in 0usize..44
+        ) {
+            let mut bytes = by_hound(8000, 2, &[1; 20]);
+            let end = (at + noise.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&noise[..end - at]);
+            let _ = inspect(&bytes[..]);
+            let _ = inspect(&noise[..]);
+        }
+
+        #[test]
+        fn no_single_field_makes_the_reader_panic(at in 0usize..44, value: u8, second in 0usize..44, other: u8) {
+            let mut bytes = by_hound(8000, 2, &[1; 20]);
+            bytes[at] = value;
+            bytes[second] = other;
+            let _ = inspect(&bytes[..]);
+        }
+    }
 }

@@ -424,3 +424,12 @@ fn what_cannot_be_recorded_is_refused_before_a_file_is_made() {
             .all(|f| f.starts_with(place.root.path()))
     );
 }
+
+#[test]
+fn a_recording_may_move_between_threads() {
+    fn movable<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    movable::<ringfence_recordings::Live>();
+    movable::<ringfence_recordings::WavReader>();
+    shared::<Vault>();
+}
