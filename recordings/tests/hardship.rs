@@ -43,8 +43,14 @@ fn a_full_disk_loses_nothing_written_and_goes_on_when_there_is_room() {
             "a_full_disk_loses_nothing_written_and_goes_on_when_there_is_room",
             &disk,
         );
+        let root = rustix::process::geteuid().is_root();
         let output = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+            .args(if root {
+                &["--mount"][..]
+            } else {
+                &["--user", "--map-root-user", "--mount"]
+            })
+            .args(["sh", "-c"])
             .arg("mount -t tmpfs -o size=256k none \"$RINGFENCE_TEST_DIR\" && exec \"$@\"")
             .arg("sh")
             .arg(this.get_program())
