@@ -262,3 +262,57 @@ fn a_pbx_that_restarts_or_freezes_comes_back_on_its_address() {
     pbx.restart();
     assert_eq!((pbx.channels(), pbx.address()), (0, address));
 }
+
+#[test]
+fn phones_do_what_their_manner_says() {
+    let pbx = Asterisk::start();
+    let mut caller = Phone::start(&Line {
+        ip: pbx.net().callers(),
+        port: 5220,
+        pbx: pbx.address(),
+        user: "caller".to_owned(),
+        password: String::new(),
+        answers: false,
+        registers: false,
+        tone_hz: 600,
+    });
+    let second = Duration::from_secs(1);
+    let uri = |extension: u16| format!("sip:{extension}@{}", pbx.address());
+
+    let _busy = Sipp::listen(pbx.phone_address(1101), &Manner::busy());
+    caller.dial(&uri(1101));
+    let closed = caller.wait_for("CALL_CLOSED", SOON);
+    assert!(
+        closed["param"].as_str().unwrap_or("").starts_with("486"),
+        "{closed}"
+    );
+
+    let rejecting = Sipp::listen(pbx.phone_address(1102), &Manner::reject(second));
+    caller.dial(&uri(1102));
+    caller.wait_for("CALL_RINGING", SOON);
+    caller.wait_for("CALL_CLOSED", SOON);
+    assert!(rejecting.messages().contains("SIP/2.0 603 Decline"));
+
+    let ringing = Sipp::listen(pbx.phone_address(1103), &Manner::RingForEver);
+    caller.dial(&uri(1103));
+    caller.wait_for("CALL_RINGING", SOON);
+    caller.hang_up();
+    caller.wait_for("CALL_CLOSED", SOON);
+    ringing.wait_for_message("SIP/2.0 487 Request Terminated", SOON);
+    ringing.wait_for_message("ACK sip:", SOON);
+
+    let brief = Sipp::listen(pbx.phone_address(1104), &Manner::answer_for(700, second));
+    caller.dial(&uri(1104));
+    caller.wait_for("CALL_ESTABLISHED", SOON);
+    caller.wait_for("CALL_CLOSED", SOON);
+    assert!(
+        brief.messages().contains("UDP message sent") && brief.messages().contains("\nBYE sip:")
+    );
+    pbx.wait_for_channels(0, SOON);
+    assert_eq!(
+        ringing.errors().matches("Aborting").count(),
+        0,
+        "{}",
+        ringing.errors()
+    );
+}
