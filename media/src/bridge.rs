@@ -205,3 +205,6 @@ impl OutStream {
 fn ticks(time: Duration) -> u32 {
     (time.as_micros() / 125) as u32
 }
+
+#[cfg(test)]
+mod tests;

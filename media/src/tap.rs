@@ -399,3 +399,6 @@ fn pair(left: i16, right: i16) -> u32 {
     let ([l0, l1], [r0, r1]) = (left.to_ne_bytes(), right.to_ne_bytes());
     u32::from_ne_bytes([l0, l1, r0, r1])
 }
+
+#[cfg(test)]
+mod tests;
