@@ -85,6 +85,8 @@ macro_rules! causes {
 causes! {
     /// The call was answered and somebody hung up.
     Answered = "answered", Callee, true;
+    /// The call was answered, and then the line was lost: no orderly hang-up by anybody.
+    Dropped = "dropped", Trunk, true;
     /// The number called was busy.
     Busy = "busy", Callee, true;
     /// It rang, or should have, and nobody answered within the ring time.
@@ -409,14 +411,15 @@ mod tests {
     }
 
     #[test]
-    fn the_network_did_its_work_for_exactly_four_causes() {
+    fn the_network_did_its_work_for_exactly_these_causes() {
         let ner: Vec<_> = Cause::ALL.iter().filter(|c| c.counts_for_ner()).collect();
-        let four = [
+        let these = [
             Cause::Answered,
+            Cause::Dropped,
             Cause::Busy,
             Cause::NoAnswer,
             Cause::Rejected,
         ];
-        assert_eq!(ner, four.iter().collect::<Vec<_>>());
+        assert_eq!(ner, these.iter().collect::<Vec<_>>());
     }
 }

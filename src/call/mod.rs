@@ -3,6 +3,9 @@
 //! Everything here is pure: inputs and the time in, effects and events out. `task.rs` carries effects out.
 
 pub mod cause;
+pub mod machine;
+#[cfg(test)]
+mod machine_tests;
 pub mod outcome;
 
 pub use cause::{Cause, Class, LegFailure};

@@ -107,6 +107,12 @@ impl Outcome {
         self.cause.class()
     }
 
+    /// Whether this counts for the NER: an answered call always does, whatever ended it later.
+    #[must_use]
+    pub const fn counts_for_ner(&self) -> bool {
+        self.connected || self.cause.counts_for_ner()
+    }
+
     /// Post-dial delay: INVITE to first ringing, in milliseconds.
     #[must_use]
     pub fn pdd_ms(&self) -> Option<u64> {
