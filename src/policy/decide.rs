@@ -160,7 +160,7 @@ fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
     let mut reasons = Vec::new();
     let mut first_close: Option<(i64, &str)> = None;
     for zone in &inputs.zone_times {
-        if !zone.covers(earliest_ms) {
+        if !zone.covers(earliest_ms) || !zone.covers(now_ms) {
             reasons.push(Reason::ClockUncertain {
                 error_ms,
                 zone: zone.zone.clone(),

@@ -14,6 +14,8 @@ mod permit;
 mod reason;
 mod receipt;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod third_party;
 mod window;
 mod zone;
