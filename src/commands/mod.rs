@@ -9,3 +9,248 @@ pub mod users;
 
 /// The account under which commands write to the access log.
 const ACTOR: &str = "command line";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use clap::{Parser, Subcommand};
+
+    use crate::{
+        phone::ShortCodes,
+        store::{
+            access::{self, Verdict},
+            attempts::{self, Closing},
+            sql::Sql,
+            tests::{DATE, NOW_MS, Test, call_id, dial, floor},
+            users::{self, Token},
+        },
+    };
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    #[derive(Subcommand)]
+    enum Command {
+        Stats(super::stats::StatsArgs),
+        Users(super::users::UsersArgs),
+        Cases(super::cases::CasesArgs),
+    }
+
+    /// Runs a command line; gives what it printed or its whole error.
+    async fn run(test: &Test, line: &str, random: u8) -> Result<String, String> {
+        let cli = Cli::try_parse_from(std::iter::once("ringfence").chain(line.split(' ')))
+            .map_err(|e| e.to_string())?;
+        let mut out = Vec::new();
+        let done = match cli.command {
+            Command::Stats(args) => super::stats::run(args, &test.db, &mut out).await,
+            Command::Users(args) => {
+                super::users::run(args, &test.db, NOW_MS, [random; 32], &mut out).await
+            }
+            Command::Cases(args) => {
+                super::cases::run(args, &test.db, NOW_MS, &ShortCodes::default(), &mut out).await
+            }
+        };
+        let printed = String::from_utf8(out).unwrap();
+        done.map(|()| printed.clone())
+            .map_err(|e| format!("{printed}{e:#}"))
+    }
+
+    #[tokio::test]
+    async fn cases_are_imported_and_listed_and_a_bad_file_is_named_with_its_row() {
+        let test = Test::sqlite().await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cases.csv");
+        let line = format!(
+            "cases import {} --client bank --batch 2026-11",
+            file.display()
+        );
+        let missing = run(&test, &line, 0).await.unwrap_err();
+        assert!(
+            missing.contains("cannot open") && missing.contains("cases.csv"),
+            "{missing}"
+        );
+        std::fs::write(
+            &file,
+            "case,debtor,name,relation,number\nC1,D1,王小明,debtor,13800138000\n",
+        )
+        .unwrap();
+        let unknown = run(&test, &line, 0).await.unwrap_err();
+        assert!(unknown.contains("--new-client"), "{unknown}");
+        let line = format!("{line} --new-client Bank");
+        assert!(
+            run(&test, &line, 0)
+                .await
+                .unwrap()
+                .starts_with("1 rows: 1 new cases, 1 new numbers")
+        );
+        assert!(
+            run(&test, &line, 0)
+                .await
+                .unwrap()
+                .starts_with("1 rows: 0 new cases, 0 new numbers")
+        );
+        std::fs::write(
+            &file,
+            "case,debtor,name,relation,number\nC2,D1,王小明,debtor,1\n",
+        )
+        .unwrap();
+        let bad = run(&test, &line, 0).await.unwrap_err();
+        assert!(
+            bad.contains("cases.csv") && bad.contains("line 2, column number"),
+            "{bad}"
+        );
+        let listed = run(&test, "cases list", 0).await.unwrap();
+        assert!(
+            listed.contains("C1") && !listed.contains("C2") && !listed.contains("王小明"),
+            "{listed}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_printed_once_and_works_until_revoked() {
+        let test = Test::sqlite().await;
+        floor(&test.db, 1).await;
+        let line = "users add lin --role agent --client bank --agent A7 --extension 8007";
+        let token = run(&test, line, 1).await.unwrap();
+        let taken = run(&test, line, 2).await.unwrap_err();
+        assert!(
+            taken.contains("account lin") && taken.contains("exists already"),
+            "{taken}"
+        );
+        let mut tx = test.db.read().await.unwrap();
+        let user = users::by_token(&mut tx, &Token::presented(token.trim()))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(user.agent_id.is_some());
+        tx.rollback().await.unwrap();
+        let listed = run(&test, "users list", 0).await.unwrap();
+        assert!(
+            listed.contains("lin") && listed.contains("A7") && !listed.contains(token.trim()),
+            "{listed}"
+        );
+        let second = run(&test, "users token lin", 3).await.unwrap();
+        assert_ne!(second, token);
+        run(&test, "users revoke lin", 0).await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        for text in [&token, &second] {
+            assert!(
+                users::by_token(&mut tx, &Token::presented(text.trim()))
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
+        }
+        assert!(matches!(
+            access::verify(&mut tx).await.unwrap(),
+            Verdict::Intact { rows: 3, .. }
+        ));
+        tx.rollback().await.unwrap();
+        for (line, remedy) in [
+            ("users revoke nobody", "no valid account"),
+            (
+                "users add x --role king --all-clients",
+                "one of: agent, lead",
+            ),
+            ("users add x --role qa", "--all-clients"),
+            ("users add x --role qa --client no", "no client no"),
+            ("users add x --role agent --all-clients", "--agent"),
+            (
+                "users add x --role agent --all-clients --agent A9",
+                "--extension",
+            ),
+            (
+                "users add x --role agent --all-clients --agent A9 --extension 8007",
+                "another agent",
+            ),
+        ] {
+            let error = run(&test, line, 9).await.unwrap_err();
+            assert!(error.contains(remedy), "{line}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_connect_rate_is_printed_in_every_form_and_the_check_fails_on_a_difference() {
+        let test = Test::sqlite().await;
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
+        let attempt = attempts::by_id(&mut tx, call_id(1)).await.unwrap().unwrap();
+        let talked = Some((NOW_MS + 5_000, NOW_MS + 65_000));
+        let closing = Closing::after_crash(&attempt, crate::call::Cause::Crashed, NOW_MS, talked);
+        attempts::close(&mut tx, call_id(1), &closing)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let line = |rest: &str| format!("stats connect-rate --from {DATE} --to {DATE} {rest}");
+        let table = run(&test, &line("--by agent"), 0).await.unwrap();
+        assert!(
+            table.contains("A1") && table.contains("connect_rate") && table.contains("Wilson"),
+            "{table}"
+        );
+        let json = run(&test, &line("--by client --format json"), 0)
+            .await
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["lines"][0]["client"], "bank");
+        assert_eq!(json["lines"][0]["connect_rate"]["rate"], 1.0);
+        assert_eq!(json["total"]["talk_ms"], 60_000);
+        assert!(
+            json["definitions"][0]["zh"]
+                .as_str()
+                .unwrap()
+                .contains("拨打")
+        );
+        let csv = run(&test, &line("--by caller-id --format csv"), 0)
+            .await
+            .unwrap();
+        assert!(
+            csv.starts_with("caller-id,attempts,") && csv.contains("\n'+861088880000,1,1,1,"),
+            "{csv}"
+        );
+        let by_hour = run(&test, "stats connect-rate --by hour --format csv", 0)
+            .await
+            .unwrap();
+        assert!(by_hour.contains("\n10,1,1,1,"), "{by_hour}");
+        let backwards = run(
+            &test,
+            "stats connect-rate --from 2026-12-01 --to 2026-11-01",
+            0,
+        )
+        .await
+        .unwrap_err();
+        assert!(backwards.contains("is after"), "{backwards}");
+        assert!(
+            run(&test, "stats connect-rate --by moon", 0)
+                .await
+                .unwrap_err()
+                .contains("one of: hour, day")
+        );
+        assert!(
+            run(&test, "stats check", 0)
+                .await
+                .unwrap()
+                .contains("1 attempts of 1 days")
+        );
+        let mut tx = test.db.begin().await.unwrap();
+        let text = "UPDATE rollup_days SET connected = 7 WHERE dimension = 'agent'";
+        tx.execute(
+            &Sql {
+                act: "plant a fault",
+                text,
+            },
+            vec![],
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let differs = run(&test, "stats check", 0).await.unwrap_err();
+        assert!(
+            differs.contains("agent") && differs.contains("1 do not agree"),
+            "{differs}"
+        );
+    }
+}

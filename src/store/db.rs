@@ -131,6 +131,8 @@ impl Db {
         let wait = options.patience + Duration::from_secs(1);
         let write = SqlitePoolOptions::new()
             .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .acquire_timeout(wait)
             .connect_with(connect.clone().journal_mode(SqliteJournalMode::Wal))
             .await
