@@ -10,8 +10,12 @@ mod calls;
 mod changes;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod golden;
 mod net;
 pub mod operations;
+#[cfg(test)]
+mod storms;
 
 pub use net::{Net, Weather, description, name_addr};
 pub use operations::fuzz_operations;
