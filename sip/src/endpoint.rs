@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 mod dispatch;
+mod tables;
+mod timers;
 
 use crate::command::{Account, CommandError, Hangup, Invite};
 use crate::config::Config;
@@ -26,7 +28,7 @@ use crate::schedule::Due;
 use crate::sdp;
 use crate::session::Leg;
 use crate::snapshot::DialogSnapshot;
-use crate::transaction::table::{ClientOwner, ServerOwner};
+use crate::transaction::table::ClientOwner;
 use crate::transport::{Connect, Flow, Peer, Transmit, TransportId, TransportKind};
 use crate::uri::Uri;
 
@@ -105,8 +107,12 @@ impl Endpoint {
         if self.core.streams.len() >= self.core.config.limits.streams {
             return Err(CommandError::Full("streams"));
         }
-        let _ = now;
-        Ok(self.core.open_stream(kind, remote))
+        let id = self.core.open_stream(kind, remote);
+        let keepalive = self.core.config.stream_keepalive;
+        self.core
+            .schedule
+            .set(Due::Keepalive(id), keepalive.map(|pause| now + pause));
+        Ok(id)
     }
 
     /// The next connection the endpoint wants opened.
@@ -293,7 +299,7 @@ impl Endpoint {
         if !self.core.has_room() {
             return Err(CommandError::Full("transactions"));
         }
-        self.with_leg(now, leg, |leg, core| leg.send(core, now))
+        self.with_leg(leg, |leg, core| leg.send(core, now))
     }
 
     /// Ends a leg in whatever state it is: CANCEL while it rings, BYE once answered, a final response to an incoming
@@ -303,7 +309,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn hang_up(&mut self, now: Instant, leg: LegHandle, hangup: Hangup) -> Done {
-        self.with_leg(now, leg, |leg, core| {
+        self.with_leg(leg, |leg, core| {
             leg.hang_up(core, now, hangup);
             Ok(())
         })
@@ -322,7 +328,7 @@ impl Endpoint {
         status: StatusCode,
         answer: Option<&sdp::Session>,
     ) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.ring(core, now, status, answer))
+        self.with_leg(leg, |leg, core| leg.ring(core, now, status, answer))
     }
 
     /// Answers with 200; `session` is the answer, or the offer if the INVITE had none.
@@ -330,7 +336,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn answer(&mut self, now: Instant, leg: LegHandle, session: &sdp::Session) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.answer(core, now, session))
+        self.with_leg(leg, |leg, core| leg.answer(core, now, session))
     }
 
     /// Refuses with 400 to 699 and, if given, a Q.850 cause. Same as [`hang_up`](Self::hang_up) with a status.
@@ -344,9 +350,7 @@ impl Endpoint {
         status: StatusCode,
         q850: Option<u8>,
     ) -> Done {
-        self.with_leg(now, leg, |leg, core| {
-            leg.refuse(core, now, status, q850, &[])
-        })
+        self.with_leg(leg, |leg, core| leg.refuse(core, now, status, q850, &[]))
     }
 
     /// Sends the caller elsewhere with 302.
@@ -354,7 +358,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn redirect(&mut self, now: Instant, leg: LegHandle, targets: &[Uri]) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.redirect(core, now, targets))
+        self.with_leg(leg, |leg, core| leg.redirect(core, now, targets))
     }
 
     /// Refuses an INVITE with 401 and these WWW-Authenticate values (from
@@ -373,7 +377,7 @@ impl Endpoint {
             .iter()
             .map(|value| (name::WWW_AUTHENTICATE, value.clone()))
             .collect();
-        self.with_leg(now, leg, |leg, core| {
+        self.with_leg(leg, |leg, core| {
             leg.refuse(core, now, StatusCode::UNAUTHORIZED, None, &headers)
         })
     }
@@ -387,7 +391,7 @@ impl Endpoint {
     /// [`CommandError::Gone`], [`CommandError::State`] before the leg is answered, [`CommandError::Pending`] while an
     /// offer of either side is unanswered.
     pub fn reoffer(&mut self, now: Instant, leg: LegHandle, offer: &sdp::Session) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.reoffer(core, now, offer))
+        self.with_leg(leg, |leg, core| leg.reoffer(core, now, offer))
     }
 
     /// Accepts the peer's re-offer; `session` is the answer, or our offer if the peer asked for one.
@@ -395,7 +399,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], or [`CommandError::State`] if there is none to answer.
     pub fn answer_reoffer(&mut self, now: Instant, leg: LegHandle, session: &sdp::Session) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.answer_reoffer(core, now, session))
+        self.with_leg(leg, |leg, core| leg.answer_reoffer(core, now, session))
     }
 
     /// Refuses the peer's re-offer, usually with 488; the session stays as it was.
@@ -403,7 +407,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], or [`CommandError::State`] if there is none.
     pub fn refuse_reoffer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.refuse_reoffer(core, now, status))
+        self.with_leg(leg, |leg, core| leg.refuse_reoffer(core, now, status))
     }
 
     /// Sends INFO in the dialog. The response is not reported.
@@ -411,9 +415,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn info(&mut self, now: Instant, leg: LegHandle, content_type: &str, body: &[u8]) -> Done {
-        self.with_leg(now, leg, |leg, core| {
-            leg.info(core, now, content_type, body)
-        })
+        self.with_leg(leg, |leg, core| leg.info(core, now, content_type, body))
     }
 
     /// Asks the peer to call `target` instead of us (blind transfer; attended with a Replaces header in the URI).
@@ -422,7 +424,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`], [`CommandError::State`] or [`CommandError::Pending`].
     pub fn refer(&mut self, now: Instant, leg: LegHandle, target: &NameAddr) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.refer(core, now, target))
+        self.with_leg(leg, |leg, core| leg.refer(core, now, target))
     }
 
     /// Accepts a REFER with 202 and tells the peer `100 Trying`.
@@ -430,7 +432,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn accept_refer(&mut self, now: Instant, leg: LegHandle) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.accept_refer(core, now))
+        self.with_leg(leg, |leg, core| leg.accept_refer(core, now))
     }
 
     /// Refuses a REFER, usually with 603.
@@ -438,7 +440,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn refuse_refer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.refuse_refer(core, now, status))
+        self.with_leg(leg, |leg, core| leg.refuse_refer(core, now, status))
     }
 
     /// Tells the peer by NOTIFY how the call it asked for goes; a final status ends the subscription.
@@ -446,7 +448,7 @@ impl Endpoint {
     /// # Errors
     /// [`CommandError::Gone`] or [`CommandError::State`].
     pub fn notify_refer(&mut self, now: Instant, leg: LegHandle, status: StatusCode) -> Done {
-        self.with_leg(now, leg, |leg, core| leg.notify_refer(core, now, status))
+        self.with_leg(leg, |leg, core| leg.notify_refer(core, now, status))
     }
 
     // -- outside dialogs
@@ -573,114 +575,5 @@ impl Endpoint {
         self.leftovers.insert(handle, leftover);
         self.tidy();
         Ok(handle)
-    }
-}
-
-/// What [`dispatch`] and the commands share.
-impl Endpoint {
-    fn insert_leg(&mut self, leg: Leg) -> LegHandle {
-        let handle = leg.handle;
-        let tag = leg.local.tag().unwrap_or_default().to_owned();
-        self.dialogs.insert((leg.call_id.clone(), tag), handle);
-        self.core.schedule.set(Due::Leg(handle), leg.next_timeout());
-        self.legs.insert(handle, leg);
-        handle
-    }
-
-    /// Runs a command on a leg that is not over, then sets its timer.
-    fn with_leg(
-        &mut self,
-        now: Instant,
-        handle: LegHandle,
-        run: impl FnOnce(&mut Leg, &mut Core) -> Done,
-    ) -> Done {
-        let _ = now;
-        let leg = self
-            .legs
-            .get_mut(&handle)
-            .filter(|leg| !leg.is_released())
-            .ok_or(CommandError::Gone)?;
-        let done = run(leg, &mut self.core);
-        self.after_leg(handle);
-        done
-    }
-
-    /// Sets the timer of a leg that was touched, or forgets it with its last transaction.
-    fn after_leg(&mut self, handle: LegHandle) {
-        let Some(leg) = self.legs.get(&handle) else {
-            return;
-        };
-        let due = if leg.is_released() {
-            None
-        } else {
-            leg.next_timeout()
-        };
-        self.core.schedule.set(Due::Leg(handle), due);
-        if leg.is_released() && !self.core.leg_transactions.contains_key(&handle) {
-            let key = (
-                leg.call_id.clone(),
-                leg.local.tag().unwrap_or_default().to_owned(),
-            );
-            self.dialogs.remove(&key);
-            self.legs.remove(&handle);
-        }
-    }
-
-    fn with_account(
-        &mut self,
-        handle: AccountHandle,
-        run: impl FnOnce(&mut Registration, &mut Core) -> Done,
-    ) -> Done {
-        let account = self.accounts.get_mut(&handle).ok_or(CommandError::Gone)?;
-        let done = run(account, &mut self.core);
-        self.after_account(handle);
-        done
-    }
-
-    fn after_account(&mut self, handle: AccountHandle) {
-        let Some(account) = self.accounts.get(&handle) else {
-            return;
-        };
-        self.core
-            .schedule
-            .set(Due::Account(handle), account.next_timeout());
-        if account.is_over() {
-            self.accounts.remove(&handle);
-        }
-    }
-
-    fn answer_register(
-        &mut self,
-        now: Instant,
-        request: RequestHandle,
-        status: StatusCode,
-        headers: &[(&str, &str)],
-    ) -> Done {
-        let transaction = self.requests.remove(&request).ok_or(CommandError::Gone)?;
-        self.core.set_server_owner(transaction, ServerOwner::Nobody);
-        let mut response = self
-            .core
-            .response(transaction, status)
-            .ok_or(CommandError::Gone)?;
-        for (name, value) in headers {
-            response.headers.push(name, *value);
-        }
-        self.core.respond(now, transaction, response);
-        Ok(())
-    }
-
-    /// Forgets what has ended.
-    fn tidy(&mut self) {
-        while let Some(handle) = self.core.idle_legs.pop() {
-            self.after_leg(handle);
-        }
-        self.leftovers.retain(|handle, leftover| {
-            if leftover.is_over() {
-                self.core.schedule.set(Due::Leftover(*handle), None);
-                self.leftover_dialogs
-                    .remove(&(leftover.call_id.clone(), leftover.local_tag.clone()));
-            }
-            !leftover.is_over()
-        });
     }
 }
