@@ -205,3 +205,63 @@ fn above_the_limits_calls_are_refused_and_the_rest_goes_on() {
         (Load::default(), Load::default())
     );
 }
+
+#[test]
+fn damaged_messages_never_panic_and_leave_nothing_behind() {
+    let mut sample = Net::new(5, Weather::FAIR, vec![Config::default(), Config::default()]);
+    sample.keep = true;
+    let caller = sample.call(0, 1);
+    sample.run(Duration::from_secs(1));
+    while let Some(event) = sample.event(1) {
+        if let Event::Incoming(incoming) = event {
+            let _ = sample.with(1, |endpoint, now| {
+                endpoint.answer(now, incoming.leg, &description(1, 1))
+            });
+        }
+    }
+    sample.run(Duration::from_secs(1));
+    let _ = sample.with(0, |endpoint, now| {
+        endpoint.reoffer(now, caller, &description(0, 2))
+    });
+    sample.hang_up(0, caller);
+    sample.run(Duration::from_secs(1));
+    let messages: Vec<(usize, Vec<u8>)> = sample
+        .wire
+        .iter()
+        .map(|(node, text)| (*node, text.clone().into_bytes()))
+        .collect();
+    assert!(messages.len() >= 8);
+
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for round in 0..40 {
+        // The same seed again, so that branches and tags fit until the damage begins.
+        let mut net = Net::new(5, Weather::FAIR, vec![Config::default(), Config::default()]);
+        let caller = net.call(0, 1);
+        for _ in 0..60 {
+            let (from, mut bytes) = messages[rng.random_range(0..messages.len())].clone();
+            for _ in 0..rng.random_range(0..4) {
+                let at = rng.random_range(0..bytes.len());
+                match rng.random_range(0..3) {
+                    0 => bytes[at] = rng.random(),
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let source = net.address(from);
+            net.inject(1 - from, source, &bytes);
+            net.run(Duration::from_millis(rng.random_range(0..200)));
+        }
+        net.hang_up(0, caller);
+        while let Some(event) = net.event(1) {
+            if let Event::Incoming(incoming) = event {
+                net.hang_up(1, incoming.leg);
+            }
+        }
+        assert!(net.settle(Duration::from_secs(2_000)), "round {round}");
+        assert_eq!(
+            (net.load(0), net.load(1)),
+            (Load::default(), Load::default()),
+            "round {round}"
+        );
+    }
+}
