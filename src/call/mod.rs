@@ -5,8 +5,11 @@
 pub mod cause;
 pub mod machine;
 #[cfg(test)]
+mod machine_random;
+#[cfg(test)]
 mod machine_tests;
 pub mod outcome;
+mod signals;
 
 pub use cause::{Cause, Class, LegFailure};
 pub use outcome::{Marks, Outcome, Party, RecordingFate};

@@ -19,7 +19,7 @@ pub struct Now {
     pub wall_ms: i64,
     /// Whether that clock can be trusted.
     pub trust: ClockTrust,
-    /// Which clock it was: a practice clock never decides about a real call.
+    /// Which clock it was. The configuration refuses a practice clock beside a real trunk.
     pub origin: ClockOrigin,
 }
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cap, CountNeeded, Period, ThirdPartyRules, WindowRules, Zones};
+use super::{Cap, CountNeeded, ThirdPartyRules, WindowRules, Zones};
 
 /// A preset that is shipped with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -208,16 +208,6 @@ impl RuleSet {
         needed.sort_by_key(|need| (need.measure, need.scope, need.since_ms));
         needed.dedup();
         needed
-    }
-
-    /// How far back the caps look at most, in days: attempts younger than this must not be cleaned away.
-    #[must_use]
-    pub fn looks_back_days(&self) -> u16 {
-        let days = |cap: &Cap| match cap.period {
-            Period::Day => 2,
-            Period::Days(days) => days,
-        };
-        self.caps.iter().map(days).max().unwrap_or(0)
     }
 
     /// The text that is hashed and carried by receipts: compact JSON.
