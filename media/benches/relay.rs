@@ -33,24 +33,32 @@ fn main() -> Result<()> {
     {
         return telephones(arguments.get(place + 1).ok_or("how many?")?.parse()?);
     }
+    let empty_kb = resident_kb()?;
     println!("one call: two legs, G.711 20 ms, both directions, tap drained every 100 ms");
     println!(
-        "{:>6} {:>14} {:>14} {:>16} {:>16} {:>7}",
-        "calls", "bare %/call", "ours %/call", "bare us/packet", "ours us/packet", "ratio"
+        "{:>6} {:>14} {:>14} {:>16} {:>16} {:>7} {:>8}",
+        "calls",
+        "bare %/call",
+        "ours %/call",
+        "bare us/packet",
+        "ours us/packet",
+        "ratio",
+        "kB/call"
     );
     for calls in [40, 200] {
         let (mut bare, mut ours) = (Cost::default(), Cost::default());
         for _ in 0..ROUNDS {
             bare.add(measure_bare(calls)?);
-            ours.add(measure_engine(calls)?);
+            ours.add(measure_engine(calls, empty_kb)?);
         }
         println!(
-            "{calls:>6} {:>14.4} {:>14.4} {:>16.2} {:>16.2} {:>7.2}",
+            "{calls:>6} {:>14.4} {:>14.4} {:>16.2} {:>16.2} {:>7.2} {:>8}",
             bare.percent_per_call(calls),
             ours.percent_per_call(calls),
             bare.us_per_packet(),
             ours.us_per_packet(),
             ours.percent_per_call(calls) / bare.percent_per_call(calls),
+            ours.kb_per_call,
         );
     }
     Ok(())
@@ -61,6 +69,7 @@ struct Cost {
     cpu: Duration,
     wall: Duration,
     packets: u64,
+    kb_per_call: u64,
 }
 
 impl Cost {
@@ -68,6 +77,7 @@ impl Cost {
         self.cpu += other.cpu;
         self.wall += other.wall;
         self.packets += other.packets;
+        self.kb_per_call = self.kb_per_call.max(other.kb_per_call);
     }
 
     fn percent_per_call(&self, calls: usize) -> f64 {
@@ -88,6 +98,7 @@ fn observe(calls: usize, packets: impl Fn() -> u64) -> Result<Cost> {
         cpu: process_cpu() - cpu,
         wall: wall.elapsed(),
         packets: packets() - before,
+        kb_per_call: 0,
     };
     let expected = calls as f64 * 100.0 * cost.wall.as_secs_f64();
     let share = cost.packets as f64 / expected;
@@ -164,7 +175,7 @@ fn bare_loop(
     Ok(())
 }
 
-fn measure_engine(calls: usize) -> Result<Cost> {
+fn measure_engine(calls: usize, empty_kb: u64) -> Result<Cost> {
     let (mut child, peers) = Telephones::start(calls)?;
     let engine = Engine::start(EngineConfig {
         quarantine: Duration::ZERO,
@@ -192,7 +203,8 @@ fn measure_engine(calls: usize) -> Result<Cost> {
         std::thread::spawn(move || drain(readers, &stop))
     };
     child.go(&ports)?;
-    let cost = observe(calls, || legs.iter().map(|leg| leg.stats().sent).sum())?;
+    let mut cost = observe(calls, || legs.iter().map(|leg| leg.stats().sent).sum())?;
+    cost.kb_per_call = resident_kb()?.saturating_sub(empty_kb) / calls as u64;
     stop.store(true, Ordering::Relaxed);
     child.stop()?;
     let lost = drain.join().map_err(|_| "the drain panicked")?;
@@ -234,6 +246,16 @@ fn drain(mut readers: Vec<TapReader>, stop: &AtomicBool) -> u64 {
 fn process_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Memory of this process that is in RAM, without the kernel's sockets.
+fn resident_kb() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn raise_file_limit() -> Result<()> {

@@ -26,8 +26,8 @@ const OBSERVE: u64 = 16_000;
 const TOLERANCE: i64 = 24;
 /// From here on the channel is placed anew instead of slipping (40 ms).
 const TOO_FAR: i64 = 320;
-/// A sender that resumed late must have sent for this long (40 ms) at its own pace, so that a burst after a stall,
-/// which is late audio, is not taken for it.
+/// A sender that resumed late must have sent for this long (40 ms), so that a burst after a stall, which is late audio,
+/// is not taken for it.
 const RESUMED: u64 = 320;
 
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub(crate) struct Channel {
     observation: Observation,
     /// Samples to insert (positive) or drop.
     slip: i64,
-    /// Since when, and how many, newest packets came beyond the hold time.
-    late_run: Option<(u64, u32)>,
+    /// Newest packets that came beyond the hold time, one after another.
+    late_run: Option<LateRun>,
     counters: Arc<ChannelCounters>,
 }
 
@@ -50,6 +50,23 @@ pub(crate) struct Channel {
 struct Anchor {
     timestamp: u32,
     position: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LateRun {
+    since: u64,
+    timestamp: u32,
+    count: u32,
+}
+
+impl LateRun {
+    /// True if these packets come as they are spoken: over at least 40 ms, and not much faster than their time stamps,
+    /// as late audio does after a stall.
+    fn is_at_pace(&self, now: u64, timestamp: u32) -> bool {
+        let arrived = now - self.since;
+        let spoken = u64::from(timestamp.wrapping_sub(self.timestamp));
+        self.count >= 3 && arrived >= RESUMED && arrived * 2 >= spoken
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,11 +173,14 @@ impl Channel {
             return Some((self.place_anew(packet.timestamp, now - len, now), 0));
         }
         if offset > HOLD_SAMPLES {
-            let (since, count) = self
-                .late_run
-                .map_or((now as u64, 1), |(since, count)| (since, count + 1));
-            self.late_run = Some((since, count));
-            let resumed = count >= 3 && now as u64 - since >= RESUMED;
+            let mut run = self.late_run.unwrap_or(LateRun {
+                since: now as u64,
+                timestamp: packet.timestamp,
+                count: 0,
+            });
+            run.count += 1;
+            self.late_run = Some(run);
+            let resumed = run.is_at_pace(now as u64, packet.timestamp);
             if packet.arrival.jumped || packet.marker || resumed {
                 self.counters.reanchored.bump();
                 return Some((self.place_anew(packet.timestamp, now - len, now), 0));

@@ -113,7 +113,7 @@ impl Wire {
         [first, second, third].into_iter().flatten()
     }
 
-    /// Points the leg at its peer. Gives the number of packets that waited from before and were dropped, since nobody
+    /// Points the leg at its peer; an address of all zeros leaves it without one. Gives the number of packets that waited from before and were dropped, since nobody
     /// can tell whose they are.
     pub(crate) fn connect(&mut self, address: Address) -> io::Result<u64> {
         let (Self::Udp(udp), Address::Udp { rtp, rtcp }) = (self, address) else {
@@ -125,6 +125,10 @@ impl Wire {
             return Ok(0);
         }
         udp.peer = None;
+        if rtp.ip().is_unspecified() || rtp.port() == 0 {
+            // Hold as RFC 2543 had it, or a refused stream. To the kernel it would be this very machine.
+            return Ok(0);
+        }
         udp.rtp.connect(rtp)?;
         udp.peer = Some((rtp, rtcp));
         let mut dropped = 0;

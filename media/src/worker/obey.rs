@@ -136,7 +136,8 @@ impl Worker {
                 tracing::warn!(leg = %leg.id, %error, "the peer's RTP address cannot be reached from ours");
             }
         }
-        leg.silence.expect(remote.direction.receives(), now);
+        let due = remote.direction.receives() && leg.wire.has_peer();
+        leg.silence.expect(due, now);
         if leg.next_report.is_none() {
             // Spread over half an interval, so that calls set up together do not report together.
             leg.next_report = Some(now + RTCP_EVERY / 2 + Duration::from_millis(random() % 2_500));
