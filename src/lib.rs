@@ -3,12 +3,24 @@
 //! `main.rs` is the command line; everything it does is here, so that tests can reach it.
 
 pub mod agent;
+pub mod api;
 pub mod call;
 pub mod cases;
 pub mod clock;
 pub mod commands;
+pub mod config;
+pub mod coverage;
+pub mod daemon;
 pub mod ids;
+pub mod library;
+pub mod logging;
 pub mod phone;
 pub mod policy;
+pub mod practice;
+pub mod random;
+pub mod recorder;
+mod sip_socket;
 pub mod stats;
 pub mod store;
+pub mod switchboard;
+pub mod trunk;

@@ -1,2 +1,134 @@
 //! The `ringfence` binary: subcommands only, the work is in the library.
-fn main() {}
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use ringfence::{
+    clock::Clock,
+    commands::{cases, check, demo, keys, recordings, serve, stats, users},
+    config::{Config, Log, LogFormat},
+    daemon, logging,
+    phone::ShortCodes,
+};
+
+/// The telephone floor of a debt-collection agency as one daemon
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, propagate_version = true)]
+struct Cli {
+    /// The configuration
+    #[arg(
+        long,
+        short,
+        global = true,
+        default_value = "/etc/ringfence/ringfence.toml",
+        env = "RINGFENCE_CONFIG"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM
+    Serve,
+    /// Try it with the built-in practice PBX: no PBX, no configuration, no harm
+    Demo(demo::DemoArgs),
+    /// Validate the configuration and reach everything a start needs
+    Check,
+    /// List, export and verify recordings
+    Recordings(recordings::RecordingsArgs),
+    /// Print and recount the figures
+    Stats(stats::StatsArgs),
+    /// Import and list cases
+    Cases(cases::CasesArgs),
+    /// Manage the accounts of the API and their tokens
+    Users(users::UsersArgs),
+    /// Make the root key
+    Keys(keys::KeysArgs),
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ringfence: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfence: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let load = || Config::load(&cli.config).map_err(anyhow::Error::from);
+    // Only the daemon logs its life; commands print, and warn.
+    let quiet = || {
+        logging::start(&Log {
+            level: "warn".into(),
+            format: LogFormat::Text,
+        })
+    };
+    match cli.command {
+        Command::Serve => {
+            let config = load()?;
+            logging::start(&config.log)?;
+            serve::run(&config, load).await
+        }
+        Command::Demo(args) => demo::run(args, &mut out).await,
+        Command::Check => {
+            quiet()?;
+            check::run(&load()?, &mut out).await
+        }
+        Command::Keys(args) => keys::run(&args, &mut out),
+        Command::Openapi => {
+            writeln!(out, "{}", ringfence::api::document().to_pretty_json()?)?;
+            Ok(())
+        }
+        Command::Recordings(args) => {
+            quiet()?;
+            let config = load()?;
+            let vault = daemon::open_vault_read_only(&config)?;
+            let db = daemon::open_store(&config).await?;
+            recordings::run(
+                args,
+                vault,
+                &db,
+                Clock::system(config.clock.trust),
+                &mut out,
+            )
+            .await
+        }
+        Command::Stats(args) => {
+            quiet()?;
+            stats::run(args, &daemon::open_store(&load()?).await?, &mut out).await
+        }
+        Command::Cases(args) => {
+            quiet()?;
+            let config = load()?;
+            let db = daemon::open_store(&config).await?;
+            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let short = ShortCodes::new(daemon::SHORT_CODES)?;
+            cases::run(args, &db, now_ms, &short, &mut out).await
+        }
+        Command::Users(args) => {
+            quiet()?;
+            let config = load()?;
+            let db = daemon::open_store(&config).await?;
+            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            users::run(args, &db, now_ms, ringfence::random::bits()?, &mut out).await
+        }
+    }
+}

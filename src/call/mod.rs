@@ -1,8 +1,10 @@
 //! One call: what it does ([`machine`]), what came of it ([`outcome`]), and why it ended ([`cause`]).
 //!
-//! Everything here is pure: inputs and the time in, effects and events out. `task.rs` carries effects out.
+//! Those three are pure: inputs and the time in, effects and events out. [`task`] carries effects out.
 
 pub mod cause;
+mod journal;
+mod legs;
 pub mod machine;
 #[cfg(test)]
 mod machine_random;
@@ -10,6 +12,7 @@ mod machine_random;
 mod machine_tests;
 pub mod outcome;
 mod signals;
+pub mod task;
 
 pub use cause::{Cause, Class, LegFailure};
 pub use outcome::{Marks, Outcome, Party, RecordingFate};

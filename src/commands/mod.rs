@@ -1,9 +1,14 @@
-//! Subcommands that work on the database alone: their arguments, and what they do and print.
+//! Subcommands: their arguments, and what they do and print.
 //!
-//! `main.rs` reads the configuration, opens the database and hands it in. What is printed goes to a writer, errors go
-//! up to `main`, so that tests see both.
+//! `main.rs` reads the configuration, opens what a command needs and hands it in. What is printed goes to a writer,
+//! errors go up to `main`, so that tests see both.
 
 pub mod cases;
+pub mod check;
+pub mod demo;
+pub mod keys;
+pub mod recordings;
+pub mod serve;
 pub mod stats;
 pub mod users;
 

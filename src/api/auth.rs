@@ -1,0 +1,150 @@
+//! Who asks: bearer tokens of `ringfence users`, their role, and what a role may do.
+//!
+//! Every handler that shows or changes something takes a [`Caller`] and asks it; a client outside the caller's scope
+//! is answered as if it did not exist.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+};
+
+use super::{App, problem::Problem};
+use crate::{
+    ids::ClientId,
+    store::{
+        self,
+        users::{Role, Token, User},
+    },
+};
+
+/// Something a role may do or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Dial as oneself and end one's own calls.
+    Dial,
+    /// Dial and hang up for any agent, see every call of one's clients.
+    Supervise,
+    /// List recordings, play and export them.
+    Recordings,
+    /// See the figures.
+    Figures,
+    /// Read decision receipts.
+    Receipts,
+}
+
+impl Right {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Dial => "dial",
+            Self::Supervise => "supervise other agents",
+            Self::Recordings => "listen to recordings",
+            Self::Figures => "see figures",
+            Self::Receipts => "read receipts",
+        }
+    }
+}
+
+/// Least privilege: what each role is for (PRODUCT.md, "People who use it").
+pub const fn may(role: Role, right: Right) -> bool {
+    match role {
+        Role::Agent => matches!(right, Right::Dial),
+        Role::Lead => matches!(
+            right,
+            Right::Dial | Right::Supervise | Right::Recordings | Right::Figures
+        ),
+        Role::Qa => matches!(right, Right::Recordings | Right::Figures),
+        Role::Operations => matches!(right, Right::Figures | Right::Supervise),
+        Role::Compliance | Role::Auditor => {
+            matches!(right, Right::Recordings | Right::Figures | Right::Receipts)
+        }
+        Role::Admin => matches!(right, Right::Supervise | Right::Figures),
+    }
+}
+
+/// The user behind a request.
+#[derive(Debug, Clone)]
+pub struct Caller(pub User);
+
+impl std::ops::Deref for Caller {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// Refuses with 403 unless the role may.
+    pub fn must(&self, right: Right) -> Result<(), Problem> {
+        if may(self.role, right) {
+            return Ok(());
+        }
+        Err(Problem::Forbidden(format!(
+            "the role {} may not {}; ask the administrator for another role",
+            self.role.as_str(),
+            right.words()
+        )))
+    }
+
+    /// Whether objects of this client exist for the caller.
+    pub fn sees(&self, client: ClientId) -> bool {
+        self.scope.includes(client)
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let token = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| Token::presented(token.trim()))
+            .ok_or(Problem::Unauthenticated)?;
+        let mut tx = app.db.read().await?;
+        let user = store::users::by_token(&mut tx, &token)
+            .await?
+            .ok_or(Problem::Unauthenticated)?;
+        Ok(Self(user))
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(%error, "the database cannot be asked");
+            return Self::Unavailable(
+                "the database cannot be asked at the moment; nothing was changed".into(),
+            );
+        }
+        Self::Internal(anyhow::Error::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_who_audit_or_lead_hear_recordings() {
+        for (role, hears) in [
+            (Role::Agent, false),
+            (Role::Lead, true),
+            (Role::Qa, true),
+            (Role::Operations, false),
+            (Role::Compliance, true),
+            (Role::Auditor, true),
+            (Role::Admin, false),
+        ] {
+            assert_eq!(may(role, Right::Recordings), hears, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn an_auditor_cannot_dial() {
+        assert!(!may(Role::Auditor, Right::Dial) && !may(Role::Auditor, Right::Supervise));
+    }
+}

@@ -1,0 +1,325 @@
+//! `/api/v1/calls`: click to dial, read, hang up.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, Right},
+    problem::{Problem, ProblemBody, ReasonBody},
+};
+use crate::{
+    ids::{AgentId, CallId, CaseId, ContactPointId},
+    phone::PhoneNumber,
+    store::{self, contact_points::Target},
+    switchboard::{DialAnswer, DialError, DialRequest, RequestKey},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(read, hang_up))
+}
+
+/// A click on a number. Name the contact point, or a case and one of its numbers.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewCall {
+    /// The contact point, as the case lists it.
+    contact_point_id: Option<i64>,
+    /// The case, together with `number`.
+    case_id: Option<i64>,
+    /// A number of that case, in E.164 or as dialled at home. Never a number outside the case.
+    number: Option<String>,
+    /// The agent who will talk. Left out: the agent this token belongs to.
+    agent_id: Option<i64>,
+}
+
+/// The call was allowed and begins: the agent's phone rings first.
+#[derive(Debug, Serialize, ToSchema)]
+struct CallAccepted {
+    /// The call's id; everything else arrives as events.
+    call: String,
+}
+
+/// A call as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct CallBody {
+    /// Id.
+    call: String,
+    /// Case.
+    case_id: i64,
+    /// Contact point.
+    contact_point_id: i64,
+    /// Agent.
+    agent_id: i64,
+    /// `agent_ringing`, `customer_ringing`, `talking`, … or `ended`.
+    state: String,
+    /// When it was asked for, milliseconds UTC.
+    started_at_ms: i64,
+    /// When the customer answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_at_ms: Option<i64>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at_ms: Option<i64>,
+    /// Why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Whose doing the end was: `ours`, `trunk`, `callee`, `caller`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    /// Talk time in milliseconds.
+    talk_ms: i64,
+    /// Its recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<String>,
+}
+
+/// Click to dial.
+///
+/// The gate decides before anything rings. With an `Idempotency-Key` header the same request sent again is answered
+/// as the first time, and nothing rings twice.
+#[utoipa::path(
+    post, path = "/api/v1/calls", tag = "calls", request_body = NewCall, security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this click; up to 128 characters")),
+    responses(
+        (status = 202, description = "Allowed; the agent's phone rings", body = CallAccepted),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such contact point", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Agent busy, or key used otherwise", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Refused by the rules, with every reason and the receipt", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Vault, database or capacity", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn create(
+    caller: Caller,
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let new: NewCall =
+        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("the body: {e}")))?;
+    caller
+        .must(Right::Dial)
+        .or_else(|_| caller.must(Right::Supervise))?;
+    let agent = match (new.agent_id.map(AgentId::new), caller.agent_id) {
+        (None, Some(own)) => own,
+        (None, None) => {
+            return Err(Problem::Invalid(
+                "agent_id: this token belongs to no agent; say who will talk".into(),
+            ));
+        }
+        (Some(agent), own) => {
+            if own != Some(agent) {
+                caller.must(Right::Supervise)?;
+            }
+            agent
+        }
+    };
+    let key = match headers.get("idempotency-key") {
+        None => None,
+        Some(value) => match value.to_str() {
+            Ok(text) if (1..=128).contains(&text.len()) => Some(RequestKey {
+                user: caller.id,
+                key: text.to_owned(),
+                request: body.to_vec(),
+            }),
+            _ => {
+                return Err(Problem::Invalid(
+                    "Idempotency-Key: 1 to 128 visible characters".into(),
+                ));
+            }
+        },
+    };
+    let target = find_target(&app, &caller, &new).await?;
+    let request = DialRequest {
+        contact_point: target.contact_point,
+        agent,
+        user: Some(caller.id),
+        key,
+    };
+    match app.switchboard.dial(request).await? {
+        DialAnswer::Accepted { call } => {
+            let location = [("location", format!("/api/v1/calls/{call}"))];
+            Ok((
+                StatusCode::ACCEPTED,
+                location,
+                Json(CallAccepted {
+                    call: call.to_string(),
+                }),
+            )
+                .into_response())
+        }
+        DialAnswer::Refused { receipt, reasons } => {
+            let reasons = reasons
+                .into_iter()
+                .map(|r| ReasonBody {
+                    code: r.code,
+                    text: r.text,
+                    text_zh: r.text_zh,
+                    clause: r.clause,
+                })
+                .collect();
+            Err(Problem::Refused {
+                reasons,
+                receipt: receipt.to_string(),
+            })
+        }
+    }
+}
+
+async fn find_target(app: &App, caller: &Caller, new: &NewCall) -> Result<Target, Problem> {
+    let absent = || Problem::NotFound("there is no such contact point in your cases".into());
+    let mut tx = app.db.read().await?;
+    let target = match (new.contact_point_id, new.case_id, new.number.as_deref()) {
+        (Some(id), None, None) => {
+            store::contact_points::target(&mut tx, ContactPointId::new(id)).await?
+        }
+        (None, Some(case), Some(number)) => {
+            let number = PhoneNumber::parse(
+                number,
+                app.switchboard.region(),
+                app.switchboard.short_codes(),
+            )
+            .map_err(|e| Problem::Invalid(format!("number: {e}")))?;
+            let points = store::contact_points::of_case(&mut tx, CaseId::new(case)).await?;
+            points.into_iter().find(|point| point.number == number)
+        }
+        _ => {
+            return Err(Problem::Invalid(
+                "name either contact_point_id, or case_id and number, and nothing else".into(),
+            ));
+        }
+    };
+    target
+        .filter(|target| caller.sees(target.client))
+        .ok_or_else(absent)
+}
+
+/// A call as it stands, live or ended.
+#[utoipa::path(
+    get, path = "/api/v1/calls/{call}", tag = "calls", security(("token" = [])),
+    params(("call" = String, Path, description = "The call's id")),
+    responses(
+        (status = 200, description = "The call", body = CallBody),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such call", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn read(
+    caller: Caller,
+    State(app): State<App>,
+    Path(call): Path<String>,
+) -> Result<Json<CallBody>, Problem> {
+    let (attempt, _) = visible_call(&app, &caller, &call).await?;
+    let state = match attempt.ended_at_ms {
+        Some(_) => "ended".to_owned(),
+        None => app
+            .switchboard
+            .state_of(attempt.id)
+            .await
+            .unwrap_or("starting")
+            .to_owned(),
+    };
+    let mut tx = app.db.read().await?;
+    let recording = store::recordings::of_call(&mut tx, attempt.id)
+        .await?
+        .first()
+        .map(|r| r.id.to_string());
+    Ok(Json(CallBody {
+        call: attempt.id.to_string(),
+        case_id: attempt.case.get(),
+        contact_point_id: attempt.contact_point.get(),
+        agent_id: attempt.agent.get(),
+        state,
+        started_at_ms: attempt.started_at_ms,
+        answered_at_ms: attempt.answered_at_ms,
+        ended_at_ms: attempt.ended_at_ms,
+        cause: attempt.cause.map(|c| c.as_str().to_owned()),
+        class: attempt.cause.map(|c| c.class().as_str().to_owned()),
+        talk_ms: attempt.talk_ms().unwrap_or(0),
+        recording,
+    }))
+}
+
+/// Hang up, whatever state the call is in.
+#[utoipa::path(
+    delete, path = "/api/v1/calls/{call}", tag = "calls", security(("token" = [])),
+    params(("call" = String, Path, description = "The call's id")),
+    responses(
+        (status = 202, description = "It is being ended, or had ended"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Another agent's call", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such call", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn hang_up(
+    caller: Caller,
+    State(app): State<App>,
+    Path(call): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let (attempt, own) = visible_call(&app, &caller, &call).await?;
+    if !own {
+        caller.must(Right::Supervise)?;
+    }
+    app.switchboard.hang_up(attempt.id).await;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The attempt behind a call id, and whether it is the caller's own.
+async fn visible_call(
+    app: &App,
+    caller: &Caller,
+    call: &str,
+) -> Result<(store::attempts::Attempt, bool), Problem> {
+    let absent = || Problem::NotFound("there is no such call in your cases".into());
+    let call: CallId = call.parse().map_err(|_| absent())?;
+    let mut tx = app.db.read().await?;
+    let attempt = store::attempts::by_id(&mut tx, call)
+        .await?
+        .ok_or_else(absent)?;
+    let own = caller.agent_id == Some(attempt.agent);
+    if own || (caller.sees(attempt.client) && caller.role != store::users::Role::Agent) {
+        return Ok((attempt, own));
+    }
+    Err(absent())
+}
+
+impl From<DialError> for Problem {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::NotFound => Self::NotFound("there is no such contact point".into()),
+            DialError::AgentUnknown => {
+                Self::NotFound("there is no such agent, or it has left".into())
+            }
+            DialError::AgentBusy(state) => {
+                Self::Conflict(format!("the agent is {state}; end that first"))
+            }
+            DialError::KeyReused => Self::Conflict(
+                "this Idempotency-Key was used for another request; use a new one".into(),
+            ),
+            DialError::Draining => {
+                Self::Unavailable("the daemon is being stopped and takes no new calls".into())
+            }
+            DialError::Full(max) => {
+                Self::Unavailable(format!("{max} calls are up, which is calls.max"))
+            }
+            DialError::Vault(why) => Self::Unavailable(format!(
+                "no recording, no call: the vault cannot take a new file: {why}"
+            )),
+            DialError::Randomness => Self::Internal(anyhow::Error::new(error)),
+            DialError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `/metrics` for Prometheus. Never a label by case, number or name.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::App;
+
+/// What renders the metrics.
+pub type Handle = PrometheusHandle;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(render))
+}
+
+/// Installs the process-wide recorder and describes every metric.
+pub fn install() -> anyhow::Result<Handle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full("ringfence_bridge_seconds".into()),
+            &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
+        )?
+        .install_recorder()?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tick.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    metrics::describe_counter!(
+        "ringfence_dials_total",
+        "Requests to dial, by the gate's answer"
+    );
+    metrics::describe_counter!(
+        "ringfence_calls_ended_total",
+        "Calls that ended, by cause and class"
+    );
+    metrics::describe_gauge!("ringfence_calls", "Calls that are up");
+    metrics::describe_gauge!(
+        "ringfence_trunk_up",
+        "1 while the PBX is registered and reachable"
+    );
+    metrics::describe_counter!(
+        "ringfence_recordings_sealed_total",
+        "Recordings sealed, by state"
+    );
+    metrics::describe_counter!(
+        "ringfence_recording_alarms_total",
+        "Recordings that are not as they should be, by kind"
+    );
+    metrics::describe_histogram!(
+        "ringfence_bridge_seconds",
+        metrics::Unit::Seconds,
+        "From the customer's 200 OK to bridged audio"
+    );
+    Ok(handle)
+}
+
+/// Counters, gauges and histograms in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses(
+    (status = 200, description = "Prometheus text", body = String, content_type = "text/plain")
+))]
+async fn render(State(app): State<App>) -> String {
+    app.metrics.render()
+}

@@ -1,0 +1,145 @@
+//! The HTTP API: one file a resource, each with its routes, bodies and errors; the OpenAPI document grows from them.
+//!
+//! Holds no rules and knows no legs: calls are reached only through the switchboard, recordings through the library.
+//! Bodies never carry a phone number except where the caller may see it, logs never do.
+
+mod agent;
+mod auth;
+mod calls;
+mod events;
+mod health;
+mod metrics;
+mod pages;
+mod problem;
+mod recordings;
+mod stats;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, response::IntoResponse};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use self::metrics::install as install_metrics;
+use crate::{clock::Clock, library::Library, store::Db, switchboard::Switchboard};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The database beside the cases.
+    pub db: Db,
+    /// The only door to calls.
+    pub switchboard: Switchboard,
+    /// The only door to recordings.
+    pub library: Library,
+    /// Time.
+    pub clock: Clock,
+    /// Renders the metrics.
+    pub metrics: Arc<metrics::Handle>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ringfence",
+        description = "The telephone floor of a debt-collection agency: click to dial, the gate, recordings, figures. \
+                       Errors are RFC 9457 problem details that say what to do.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    modifiers(&BearerTokens),
+    tags(
+        (name = "calls", description = "Click to dial, read, hang up"),
+        (name = "recordings", description = "List, play, export; every access is logged before the first byte"),
+        (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
+        (name = "agent", description = "The agent's browser"),
+        (name = "events", description = "What happens on the floor, as it happens"),
+        (name = "operation", description = "Health, readiness, metrics"),
+    )
+)]
+struct Document;
+
+struct BearerTokens;
+
+impl Modify for BearerTokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token from `ringfence users add`."))
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(calls::routes())
+        .merge(recordings::routes())
+        .merge(stats::routes())
+        .merge(agent::routes())
+        .merge(events::routes())
+        .merge(health::routes())
+        .merge(metrics::routes())
+}
+
+/// The OpenAPI document of this version.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// Every route, ready to be served.
+pub fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let document = Arc::new(document);
+    let headers = [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+        ("cache-control", "no-store"),
+    ];
+    let mut router = router
+        .merge(pages::routes())
+        .route(
+            "/api/v1/openapi.json",
+            axum::routing::get(move || async move { axum::Json(document.as_ref().clone()) }),
+        )
+        .fallback(|| async {
+            problem::Problem::NotFound("no such path; see /api/v1/openapi.json".into())
+        })
+        .method_not_allowed_fallback(|| async {
+            let problem = problem::Problem::Invalid("this path does not know that method".into());
+            (axum::http::StatusCode::METHOD_NOT_ALLOWED, problem).into_response()
+        })
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(app);
+    for (name, value) in headers {
+        router = router.layer(SetResponseHeaderLayer::if_not_present(
+            axum::http::HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        ));
+    }
+    router
+}
+
+/// Serves until `stop`, then lets requests under way finish for a moment.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let stopped = stop.clone();
+    let serve = axum::serve(listener, router(app)).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        ended = serve => ended,
+        // Streams (SSE, long downloads) never end by themselves.
+        () = async { stopped.cancelled().await; tokio::time::sleep(Duration::from_secs(2)).await } => Ok(()),
+    }
+}

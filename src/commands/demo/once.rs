@@ -1,0 +1,313 @@
+//! One whole call, unattended, through the same doors as a collector's click, and judged like an auditor would.
+
+use std::{io::Write, time::Duration};
+
+use anyhow::{Context, bail};
+use ringfence_media::tone::goertzel;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::seed::Floor;
+use crate::{
+    clock::Clock,
+    daemon::Daemon,
+    ids::{CallId, RecordingId},
+    practice::plan::{Behaviour, DESK_PHONES},
+    stats::{check, report},
+    store,
+    switchboard::News,
+};
+
+/// Longest a practice call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Share of a channel's power that its own tone has at least, and the other side's at most.
+const OWN_TONE: f64 = 0.8;
+const OTHER_TONE: f64 = 0.05;
+/// Bytes before the samples of a plain PCM WAV.
+const WAV_HEADER: usize = 44;
+
+/// Prints one line per finding and counts what is not as it should be.
+struct Judge<'a> {
+    out: &'a mut (dyn Write + Send),
+    wrong: u32,
+}
+
+impl Judge<'_> {
+    fn say(&mut self, good: bool, what: &str, found: &str) -> anyhow::Result<()> {
+        self.wrong += u32::from(!good);
+        writeln!(
+            self.out,
+            "{} {what:<12} {found}",
+            if good { "ok   " } else { "WRONG" }
+        )?;
+        Ok(())
+    }
+}
+
+pub(super) async fn run(
+    daemon: &Daemon,
+    floor: &Floor,
+    clock: &Clock,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let mut judge = Judge { out, wrong: 0 };
+    let (_, _, token) = floor
+        .logins
+        .first()
+        .context("the practice floor has no logins")?;
+    let (debtor, point) = floor
+        .debtors
+        .first()
+        .context("the practice floor has no debtors")?;
+    let phone = DESK_PHONES[0];
+    let Behaviour::Answers { tone_hz, .. } = debtor.behaviour else {
+        bail!("the first debtor does not answer")
+    };
+
+    let mut news = daemon.switchboard.events();
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}/api/v1/{path}", daemon.address);
+    let begun = Instant::now();
+    let answer = client
+        .post(url("calls"))
+        .bearer_auth(token)
+        .header("Idempotency-Key", "demo")
+        .body(json!({ "contact_point_id": point }).to_string())
+        .send()
+        .await?;
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap_or_default();
+    judge.say(
+        status == 202,
+        "decision",
+        &format!(
+            "HTTP {status}: {}",
+            if status == 202 { "allowed" } else { "refused" }
+        ),
+    )?;
+    if status != 202 {
+        bail!("the gate refused: {body}");
+    }
+    let call: CallId = body
+        .get("call")
+        .and_then(Value::as_str)
+        .context("no call id in the answer")?
+        .parse()?;
+
+    let mut seen: Vec<&'static str> = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let News::Call(event) = timeout_at(deadline, news.recv())
+            .await
+            .context("the call did not end within 60 s")??
+        else {
+            continue;
+        };
+        if event.call_id != call.to_string() {
+            continue;
+        }
+        let cause = event
+            .cause
+            .map_or(String::new(), |cause| format!(" ({})", cause.as_str()));
+        writeln!(
+            judge.out,
+            "      {:>6.2} s {}{cause}",
+            begun.elapsed().as_secs_f64(),
+            event.state
+        )?;
+        seen.push(event.state);
+        if event.state == "ended" {
+            break;
+        }
+    }
+    for (state, what) in [
+        ("agent_ringing", "ringing"),
+        ("customer_ringing", "ringing"),
+        ("talking", "answer"),
+        ("ended", "hang-up"),
+    ] {
+        judge.say(seen.contains(&state), what, state)?;
+    }
+
+    let recording = sealed(daemon, call).await?;
+    judge_attempt(daemon, call, &mut judge).await?;
+    judge_recording(
+        daemon,
+        &recording,
+        phone.tone_hz,
+        tone_hz,
+        &client,
+        floor,
+        &mut judge,
+    )
+    .await?;
+    judge_figures(daemon, clock, &mut judge).await?;
+    match judge.wrong {
+        0 => {
+            writeln!(judge.out, "everything is as it should be")?;
+            Ok(())
+        }
+        wrong => bail!("{wrong} findings are not as they should be"),
+    }
+}
+
+/// The recording, once it is sealed.
+async fn sealed(daemon: &Daemon, call: CallId) -> anyhow::Result<store::recordings::Recording> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut tx = daemon.db.read().await?;
+        let found = store::recordings::of_call(&mut tx, call)
+            .await?
+            .into_iter()
+            .find(|r| r.seal.is_some());
+        drop(tx);
+        match found {
+            Some(recording) => return Ok(recording),
+            None if Instant::now() > deadline => bail!("the recording was not sealed within 60 s"),
+            None => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn judge_attempt(daemon: &Daemon, call: CallId, judge: &mut Judge<'_>) -> anyhow::Result<()> {
+    let mut tx = daemon.db.read().await?;
+    let attempt = store::attempts::by_id(&mut tx, call)
+        .await?
+        .context("the attempt is not stored")?;
+    let cause = attempt.cause.map_or("none", |c| c.as_str());
+    let talk_ms = attempt.talk_ms().unwrap_or(0);
+    judge.say(
+        cause == "answered" && talk_ms > 3_000,
+        "attempt",
+        &format!("{cause}, {talk_ms} ms of talk"),
+    )
+}
+
+async fn judge_recording(
+    daemon: &Daemon,
+    recording: &store::recordings::Recording,
+    agent_hz: u32,
+    customer_hz: u32,
+    client: &reqwest::Client,
+    floor: &Floor,
+    judge: &mut Judge<'_>,
+) -> anyhow::Result<()> {
+    let id: RecordingId = recording.id;
+    let seal = recording
+        .seal
+        .as_ref()
+        .context("the recording is not sealed")?;
+    let off = seal.duration_ms.abs_diff(seal.expected_ms);
+    judge.say(
+        off <= 40,
+        "length",
+        &format!(
+            "{} ms recorded, {} ms from bridge to hang-up",
+            seal.duration_ms, seal.expected_ms
+        ),
+    )?;
+    let coverage = crate::coverage::share(seal);
+    judge.say(
+        coverage > 0.99,
+        "coverage",
+        &format!("{:.2} %", 100.0 * coverage),
+    )?;
+
+    let (_, _, token) = floor
+        .logins
+        .iter()
+        .find(|(_, role, _)| *role == "qa")
+        .context("the practice floor has no QA login")?;
+    let url = format!("http://{}/api/v1/recordings/{id}/export", daemon.address);
+    let answer = client.get(url).bearer_auth(token).send().await?;
+    judge.say(
+        answer.status().as_u16() == 200,
+        "export",
+        &format!("HTTP {}", answer.status().as_u16()),
+    )?;
+    let wav = answer.bytes().await?;
+    let samples: Vec<i16> = wav
+        .get(WAV_HEADER..)
+        .unwrap_or_default()
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    let channel = |side: usize| {
+        samples
+            .iter()
+            .skip(side)
+            .step_by(2)
+            .copied()
+            .collect::<Vec<i16>>()
+    };
+    let names = ["agent", "customer"];
+    for (side, (own, other)) in [(agent_hz, customer_hz), (customer_hz, agent_hz)]
+        .into_iter()
+        .enumerate()
+    {
+        let channel = channel(side);
+        let (own_share, other_share) = (
+            goertzel(&channel, own.into()),
+            goertzel(&channel, other.into()),
+        );
+        judge.say(
+            own_share >= OWN_TONE && other_share <= OTHER_TONE,
+            names[side],
+            &format!(
+                "{own} Hz {:.0} %, {other} Hz {:.1} % of the channel's power",
+                100.0 * own_share,
+                100.0 * other_share
+            ),
+        )?;
+    }
+    let mut tx = daemon.db.read().await?;
+    let whole = matches!(
+        store::access::verify(&mut tx).await?,
+        store::access::Verdict::Intact { .. }
+    );
+    judge.say(
+        whole,
+        "access log",
+        if whole {
+            "hash chain whole"
+        } else {
+            "hash chain broken"
+        },
+    )
+}
+
+async fn judge_figures(
+    daemon: &Daemon,
+    clock: &Clock,
+    judge: &mut Judge<'_>,
+) -> anyhow::Result<()> {
+    let today = jiff::Timestamp::from_millisecond(clock.wall_ms())?
+        .in_tz(super::ZONE)?
+        .date();
+    let mut tx = daemon.db.read().await?;
+    let total = report::connect_rate(&mut tx, report::By::Hour, today, today)
+        .await?
+        .total;
+    drop(tx);
+    let rate = total.connect_rate().map_or(0.0, |rate| rate.rate);
+    judge.say(
+        total.attempts > 0 && total.connected == total.attempts,
+        "figures",
+        &format!(
+            "{} attempts, {} connected, connect rate {:.0} %",
+            total.attempts,
+            total.connected,
+            100.0 * rate
+        ),
+    )?;
+    let recount = check::recount(&daemon.db).await?;
+    judge.say(
+        recount.differences.is_empty(),
+        "recount",
+        &format!(
+            "{} attempts, {} differences",
+            recount.attempts,
+            recount.differences.len()
+        ),
+    )
+}

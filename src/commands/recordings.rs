@@ -1,0 +1,231 @@
+//! `ringfence recordings`: list, export and verify, beside a running daemon. Every export is in the log of accesses.
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use ringfence_recordings::Vault;
+
+use super::ACTOR;
+use crate::{
+    clock::Clock,
+    ids::RecordingId,
+    library::{Library, Purpose},
+    store::{
+        self, Db,
+        recordings::{Recording, RecordingState},
+        users::{Role, Scope, User},
+    },
+};
+
+/// Arguments of `ringfence recordings`.
+#[derive(Debug, Args)]
+pub struct RecordingsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RecordingsCommand,
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub enum RecordingsCommand {
+    /// List the newest recordings
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Write a recording as a stereo WAV: agent left, customer right
+    Export {
+        /// The recording's id
+        id: RecordingId,
+        /// The file; ID.wav if left out. It must not exist yet
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Read every recording to its end and prove that nothing is missing or altered
+    Verify {
+        /// Only this one
+        id: Option<RecordingId>,
+    },
+}
+
+/// Runs `ringfence recordings`.
+///
+/// # Errors
+/// An unknown recording, a damaged one, a file that exists, the vault or the database.
+pub async fn run(
+    args: RecordingsArgs,
+    vault: Vault,
+    db: &Db,
+    clock: Clock,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    match args.command {
+        RecordingsCommand::List { limit } => list(db, limit, out).await,
+        RecordingsCommand::Export { id, output } => {
+            let output = output.unwrap_or_else(|| PathBuf::from(format!("{id}.wav")));
+            let bytes = export(vault, db, clock, id, &output).await?;
+            writeln!(out, "wrote {} ({bytes} bytes)", output.display())?;
+            Ok(())
+        }
+        RecordingsCommand::Verify { id } => verify(&vault, db, id, out).await,
+    }
+}
+
+async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let everything = User {
+        id: crate::ids::UserId::new(0),
+        name: ACTOR.into(),
+        role: Role::Admin,
+        agent_id: None,
+        scope: Scope::All,
+        revoked_at_ms: None,
+        used_at_ms: None,
+    };
+    let mut tx = db.read().await?;
+    let mut table = comfy_table::Table::new();
+    table.set_header([
+        "recording",
+        "call",
+        "state",
+        "started",
+        "seconds",
+        "coverage",
+        "kept until",
+    ]);
+    let date = |ms: i64| {
+        jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
+    };
+    for recording in store::recordings::list(&mut tx, &everything, None, None, limit).await? {
+        let Recording {
+            id,
+            call,
+            state,
+            created_at_ms,
+            seal,
+            ..
+        } = recording;
+        let sealed = seal.as_ref();
+        #[expect(clippy::cast_precision_loss, reason = "a duration to print")]
+        table.add_row([
+            id.to_string(),
+            call.to_string(),
+            state.as_str().to_owned(),
+            date(
+                sealed
+                    .and_then(|s| s.started_at_ms)
+                    .unwrap_or(created_at_ms),
+            ),
+            sealed.map_or_else(String::new, |s| {
+                format!("{:.2}", s.duration_ms as f64 / 1_000.0)
+            }),
+            sealed.map_or_else(String::new, |s| {
+                format!("{:.2} %", 100.0 * crate::coverage::share(s))
+            }),
+            sealed.map_or_else(String::new, |s| date(s.retain_until_ms)),
+        ]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+async fn export(
+    vault: Vault,
+    db: &Db,
+    clock: Clock,
+    id: RecordingId,
+    output: &Path,
+) -> anyhow::Result<u64> {
+    let mut tx = db.read().await?;
+    let recording = store::recordings::by_id(&mut tx, id).await?;
+    let recording = recording
+        .with_context(|| format!("there is no recording {id}; see `ringfence recordings list`"))?;
+    drop(tx);
+    // Before the access is logged: a file that cannot be made is no access.
+    let mut file = std::fs::File::create_new(output).with_context(|| {
+        format!(
+            "cannot make {}; choose a name that does not exist yet",
+            output.display()
+        )
+    })?;
+    let opened = Library::new(vault, db.clone(), clock)
+        .open(&recording, ACTOR, Purpose::Export)
+        .await;
+    let written = opened.map_err(anyhow::Error::new).and_then(|opened| {
+        let mut reader = opened.into_reader();
+        let mut buffer = vec![0; 256 * 1024];
+        let mut written = 0;
+        loop {
+            let length = reader.read(&mut buffer).context("reading the recording")?;
+            if length == 0 {
+                file.sync_all()?;
+                return Ok(written);
+            }
+            file.write_all(buffer.get(..length).unwrap_or_default())
+                .with_context(|| format!("writing {}", output.display()))?;
+            written += length as u64;
+        }
+    });
+    if written.is_err() {
+        // Half a WAV that looks whole is worse than none.
+        let _ = std::fs::remove_file(output);
+    }
+    written
+}
+
+async fn verify(
+    vault: &Vault,
+    db: &Db,
+    id: Option<RecordingId>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let (mut good, mut bad) = (0_u64, 0_u64);
+    let verdicts: Box<dyn Iterator<Item = ringfence_recordings::Verdict>> = match id {
+        Some(id) => Box::new(std::iter::once(ringfence_recordings::Verdict {
+            recording: id.uuid(),
+            result: vault.verify(id.uuid()),
+        })),
+        None => Box::new(vault.verify_all()?),
+    };
+    for verdict in verdicts {
+        let id = RecordingId::from_uuid(verdict.recording);
+        match verdict.result {
+            Ok(sealed) => {
+                let mut tx = db.read().await?;
+                let row = store::recordings::by_id(&mut tx, id).await?;
+                let unlinked = match row
+                    .as_ref()
+                    .map(|r| (r.state, r.seal.as_ref().map(|s| s.wav_sha256.as_str())))
+                {
+                    None => Some("the database does not know it"),
+                    Some((RecordingState::Sealed | RecordingState::Recovered, Some(hash)))
+                        if hash != sealed.facts.wav_sha256.to_string() =>
+                    {
+                        Some("the database has another hash of it")
+                    }
+                    Some(_) => None,
+                };
+                match unlinked {
+                    None => good += 1,
+                    Some(why) => {
+                        bad += 1;
+                        writeln!(out, "{id}: whole, but {why}")?;
+                    }
+                }
+            }
+            Err(error) => {
+                bad += 1;
+                writeln!(out, "{id}: {error}")?;
+            }
+        }
+    }
+    writeln!(out, "{good} recordings are whole, {bad} are not")?;
+    if bad > 0 {
+        bail!("{bad} recordings are not as they should be");
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The running daemon: puts the parts together in an order in which nothing can ring before everything that records,
+//! decides and releases is in place, and takes them apart again.
+//!
+//! The one place that sees all modules. Read [`Daemon::start`] from top to bottom.
+
+mod settle;
+
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use ringfence_media::{Engine, EngineConfig};
+use ringfence_recordings::{Retention, RootKey, Vault, VaultConfig};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, App},
+    clock::Clock,
+    config::{Config, SecretSource},
+    library::Library,
+    phone::{Region, ShortCodes},
+    policy::Preset,
+    recorder::Recorder,
+    store::{self, Db, attempts::Purpose},
+    switchboard::{BrowserSettings, Parts, Settings, Switchboard},
+    trunk::{Trunk, TrunkSettings},
+};
+
+/// The file that marks a directory as the practice floor's.
+pub const PRACTICE_MARK: &str = "PRACTICE";
+/// Short codes that may be dialled although they are no subscriber numbers: the carriers' and the banks' own lines.
+pub const SHORT_CODES: [&str; 8] = [
+    "10000", "10010", "10086", "95533", "95588", "95599", "95566", "95555",
+];
+
+/// A daemon at work.
+pub struct Daemon {
+    /// The floor.
+    pub switchboard: Switchboard,
+    /// The database.
+    pub db: Db,
+    /// The recordings.
+    pub library: Library,
+    /// Where the API listens.
+    pub address: std::net::SocketAddr,
+    trunk: Trunk,
+    api: tokio::task::JoinHandle<std::io::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    /// Starts everything. Fails before any harm, naming what is wrong and what to do.
+    pub async fn start(
+        config: &Config,
+        clock: Clock,
+        trunk: TrunkSettings,
+    ) -> anyhow::Result<Self> {
+        // A port in use is found before anything is touched.
+        let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
+            format!("server.listen: cannot listen at {}; end the other program or choose another port", config.server.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let region = Region::parse(&config.policy.region)
+            .map_err(|e| anyhow::anyhow!("policy.region: {e}"))?;
+        let preset = Preset::parse(&config.policy.preset).with_context(|| {
+            let known: Vec<_> = Preset::ALL.iter().map(|p| p.name()).collect();
+            format!(
+                "policy.preset: {:?} is not known; one of: {}",
+                config.policy.preset,
+                known.join(", ")
+            )
+        })?;
+        let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
+
+        let vault = open_vault(config)?;
+        let db = open_store(config).await?;
+        let recorder =
+            Recorder::start(vault.clone()).context("cannot start the recorder's threads")?;
+        settle::recordings_and_attempts(&db, &recorder, &clock, &config.store.node).await?;
+
+        let caller_id = trunk.caller_id.clone().unwrap_or_default();
+        let trunk = Trunk::start(trunk, clock.clone(), crate::random::bits()?).await?;
+        let media_bind = config.media.bind.unwrap_or_else(|| trunk.local().ip());
+        let engine = Engine::start(EngineConfig {
+            threads: config.media.threads,
+            bind: media_bind,
+            ports: config.media.ports.clone(),
+            quarantine: Duration::from_secs(config.media.quarantine_s),
+            silence_after: Duration::from_secs(config.calls.silence_alarm_s),
+        })
+        .context("media: cannot start the audio plane")?;
+
+        let metrics = Arc::new(api::install_metrics()?);
+        let switchboard = Switchboard::start(
+            Parts {
+                db: db.clone(),
+                clock: clock.clone(),
+                trunk: trunk.clone(),
+                engine,
+                recorder,
+                vault: vault.clone(),
+                rules: Arc::new(preset.rules()),
+            },
+            Settings {
+                node: config.store.node.clone(),
+                agent_ring: Duration::from_secs(config.calls.agent_ring_s),
+                customer_ring: Duration::from_secs(config.calls.customer_ring_s),
+                max_calls: config.calls.max,
+                wrap_up: Duration::from_secs(config.calls.wrap_up_s),
+                caller_id,
+                region,
+                short_codes,
+                purpose: Purpose::Case,
+                media_address: config.media.advertise.unwrap_or(media_bind),
+                browser: BrowserSettings {
+                    ips: vec![config.media.browser.unwrap_or(media_bind)],
+                    advertise: config.media.browser_advertise,
+                },
+                display_zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
+            },
+        );
+        settle::dialogs(db.clone(), trunk.clone(), config.store.node.clone());
+
+        let library = Library::new(vault, db.clone(), clock.clone());
+        let stop = CancellationToken::new();
+        let app = App {
+            db: db.clone(),
+            switchboard: switchboard.clone(),
+            library: library.clone(),
+            clock,
+            metrics,
+        };
+        let api = tokio::spawn(api::serve(listener, app, stop.clone()));
+        tracing::info!(%address, "the API listens; open /agent for the agent's page, /api/v1/openapi.json for the rest");
+        Ok(Self {
+            switchboard,
+            db,
+            library,
+            address,
+            trunk,
+            api,
+            stop,
+        })
+    }
+
+    /// How the PBX is.
+    pub fn trunk(&self) -> &Trunk {
+        &self.trunk
+    }
+
+    /// Takes no new calls, waits up to `patience` for those that are up, ends the rest, and closes everything.
+    pub async fn stop(self, patience: Duration) {
+        self.switchboard.drain(patience).await;
+        self.trunk.stop().await;
+        self.stop.cancel();
+        if let Err(error) = self.api.await {
+            tracing::warn!(%error, "the API did not end well");
+        }
+        self.db.close().await;
+        tracing::info!("stopped; every call is ended and every recording sealed");
+    }
+}
+
+/// Opens the vault for writing, with the root key checked.
+pub fn open_vault(config: &Config) -> anyhow::Result<Vault> {
+    refuse_practice(config)?;
+    Ok(Vault::open(vault_config(config)?, root_key(config)?)?)
+}
+
+/// Opens the vault beside a running daemon.
+pub fn open_vault_read_only(config: &Config) -> anyhow::Result<Vault> {
+    Ok(Vault::open_read_only(
+        vault_config(config)?,
+        root_key(config)?,
+    )?)
+}
+
+/// Opens the database.
+pub async fn open_store(config: &Config) -> anyhow::Result<Db> {
+    let location = store::Location::parse(&config.store.url);
+    Ok(Db::open(&store::Options::new(location)).await?)
+}
+
+/// What the trunk needs, with its name resolved and its password read.
+pub async fn trunk_settings(config: &Config) -> anyhow::Result<TrunkSettings> {
+    let trunk = &config.trunk;
+    if trunk.server.is_empty() {
+        bail!("trunk.server: not set; write the PBX's host:port, or try `ringfence demo` first");
+    }
+    let resolve = |key: &'static str, name: String| async move {
+        let found = tokio::net::lookup_host(&name).await;
+        let found =
+            found.with_context(|| format!("{key}: cannot resolve {name:?}; write host:port"))?;
+        found
+            .into_iter()
+            .next()
+            .with_context(|| format!("{key}: {name:?} has no address"))
+    };
+    let server = resolve("trunk.server", trunk.server.clone()).await?;
+    let advertise = match trunk.advertise.as_str() {
+        "" => None,
+        name if name.parse::<IpAddr>().is_ok() => name
+            .parse()
+            .ok()
+            .map(|ip: IpAddr| (ip, trunk.bind.port()).into()),
+        name => Some(resolve("trunk.advertise", name.to_owned()).await?),
+    };
+    let host = trunk
+        .server
+        .rsplit_once(':')
+        .map_or(trunk.server.as_str(), |(host, _)| host);
+    Ok(TrunkSettings {
+        name: trunk.name.clone(),
+        server,
+        transport: trunk.transport,
+        bind: trunk.bind,
+        advertise,
+        domain: if trunk.domain.is_empty() {
+            host.to_owned()
+        } else {
+            trunk.domain.clone()
+        },
+        user: trunk.user.clone(),
+        password: trunk.password.read("trunk.password")?,
+        register_expires: Duration::from_secs(trunk.register_expires_s.into()),
+        qualify: Duration::from_secs(trunk.qualify_s.into()),
+        session_expires: Duration::from_secs(trunk.session_expires_s.into()),
+        dial: trunk.dial.clone(),
+        caller_id: (!trunk.caller_id.is_empty()).then(|| trunk.caller_id.clone()),
+    })
+}
+
+fn root_key(config: &Config) -> anyhow::Result<RootKey> {
+    let path = config.vault.root_key.path();
+    Ok(match &config.vault.root_key {
+        SecretSource::File(_) => RootKey::load(&path)?,
+        SecretSource::Credential(_) => RootKey::load_credential(&path)?,
+    })
+}
+
+fn vault_config(config: &Config) -> anyhow::Result<VaultConfig> {
+    let mut vault = VaultConfig::new(&config.vault.dir, &config.vault.keys_dir);
+    vault.retention = Retention::years(u16::try_from(config.vault.retention_years)?)?;
+    vault.free_floor = config.vault.reserve_mib << 20;
+    Ok(vault)
+}
+
+/// A directory of the practice floor never meets a real trunk: its calls were made by a clock that is not the world's.
+fn refuse_practice(config: &Config) -> anyhow::Result<()> {
+    if config.trunk.server == crate::config::PRACTICE {
+        return Ok(());
+    }
+    let database = config.store.url.strip_prefix("sqlite:").map(Path::new);
+    let places = [
+        Some(config.vault.dir.as_path()),
+        database.and_then(Path::parent),
+    ];
+    for place in places.into_iter().flatten() {
+        if place.join(PRACTICE_MARK).exists() {
+            bail!(
+                "{} belongs to `ringfence demo`: its calls were made on a practice clock; choose another directory for \
+                 vault.dir and store.url",
+                place.display()
+            );
+        }
+    }
+    Ok(())
+}

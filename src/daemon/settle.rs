@@ -1,0 +1,150 @@
+//! What a crash left open is settled before the first new call: recordings sealed, attempts closed, and the PBX's
+//! leftover channels released as soon as it can be reached.
+
+use std::{collections::HashMap, time::Duration};
+
+use ringfence_sip::DialogSnapshot;
+
+use crate::{
+    call::Cause,
+    clock::Clock,
+    coverage,
+    ids::{CallId, RecordingId},
+    recorder::Recorder,
+    store::{self, Db, attempts::Closing, dialogs::Dialog},
+    trunk::Trunk,
+};
+
+/// Pause between tries to reach the PBX about leftovers.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Seals what is live in the vault and closes what is open in the database.
+pub(super) async fn recordings_and_attempts(
+    db: &Db,
+    recorder: &Recorder,
+    clock: &Clock,
+    node: &str,
+) -> anyhow::Result<()> {
+    let recovery = recorder.recover(|_| None).await?;
+    for (path, error) in &recovery.failed {
+        tracing::error!(file = %path.display(), %error, "a live recording cannot be sealed; it stays where it is");
+        metrics::counter!("ringfence_recording_alarms_total", "kind" => "not_sealed").increment(1);
+    }
+    let now_ms = clock.wall_ms();
+    let mut talked: HashMap<CallId, (i64, i64)> = HashMap::new();
+    let mut tx = db.begin().await?;
+    for recovered in &recovery.recovered {
+        let sealed = &recovered.sealed;
+        let id = RecordingId::from_uuid(sealed.recording());
+        let call = CallId::from_uuid(sealed.manifest.call);
+        if sealed.samples() == 0 {
+            // Opened for a customer who had not answered when the process died.
+            store::recordings::abandon(&mut tx, id).await?;
+            continue;
+        }
+        let duration_ms = i64::try_from(sealed.duration().as_millis()).unwrap_or(i64::MAX);
+        let ended_ms = sealed.facts.ended_ms;
+        let answered_ms = ended_ms.saturating_sub(duration_ms);
+        talked.insert(call, (answered_ms, ended_ms));
+        let row = coverage::row(sealed, Some(answered_ms), now_ms);
+        coverage::raise(sealed, &coverage::alarms(sealed, &row));
+        if !store::recordings::seal(&mut tx, id, &row).await? {
+            tracing::warn!(recording = %id, "a recovered recording has no row; `ringfence recordings verify` lists it");
+        }
+        tracing::warn!(
+            recording = %id,
+            %call,
+            seconds = sealed.duration().as_secs_f64(),
+            beyond_durable_ms = recovered.beyond_durable.map(|d| d.as_millis()),
+            torn_bytes = sealed.facts.torn_bytes,
+            "a recording was recovered after a crash"
+        );
+        metrics::counter!("ringfence_recordings_sealed_total", "state" => "recovered").increment(1);
+    }
+    for row in store::recordings::live_on(&mut tx, node).await? {
+        // Its call never got audio, or its file is gone.
+        let never_bridged = !talked.contains_key(&row.call);
+        let settled = if never_bridged {
+            store::recordings::abandon(&mut tx, row.id).await?
+        } else {
+            store::recordings::lose(&mut tx, row.id).await?
+        };
+        if settled && !never_bridged {
+            tracing::error!(recording = %row.id, "a recording that should be in the vault is not");
+            metrics::counter!("ringfence_recording_alarms_total", "kind" => "lost").increment(1);
+        }
+    }
+    let settled = store::attempts::settle_leftovers(&mut tx, node, |attempt| {
+        Closing::after_crash(
+            attempt,
+            Cause::Crashed,
+            now_ms,
+            talked.get(&attempt.id).copied(),
+        )
+    })
+    .await?;
+    tx.commit().await?;
+    for attempt in &settled {
+        tracing::warn!(call = %attempt.id, "a call that a crash left open is closed");
+    }
+    Ok(())
+}
+
+/// Ends, beside everything else, what the PBX still holds of calls from before.
+pub(super) fn dialogs(db: Db, trunk: Trunk, node: String) {
+    tokio::spawn(async move {
+        if let Err(error) = release(&db, &trunk, &node).await {
+            tracing::error!(%error, "the leftover channels of the PBX cannot be listed; they end by session timer");
+        }
+    });
+}
+
+async fn release(db: &Db, trunk: &Trunk, node: &str) -> Result<(), store::Error> {
+    let mut tx = db.read().await?;
+    let leftovers = store::dialogs::leftovers(&mut tx, node).await?;
+    drop(tx);
+    if leftovers.is_empty() {
+        return Ok(());
+    }
+    let mut state = trunk.watch();
+    // Ends only with the trunk itself.
+    if state
+        .wait_for(crate::trunk::TrunkState::is_up)
+        .await
+        .is_err()
+    {
+        return Ok(());
+    }
+    for leftover in leftovers {
+        tokio::spawn(release_one(db.clone(), trunk.clone(), leftover));
+    }
+    Ok(())
+}
+
+async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
+    let (call, leg) = (leftover.call_id, leftover.leg.as_str());
+    match leftover.snapshot.parse::<DialogSnapshot>() {
+        Ok(snapshot) => {
+            let mut told = false;
+            while !trunk.release_leftover(snapshot.clone()).await {
+                if !told {
+                    tracing::warn!(%call, leg, "the PBX does not answer about a leg of before; asking on");
+                    told = true;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            tracing::info!(%call, leg, "the PBX has released a leg from before the crash");
+        }
+        Err(error) => {
+            tracing::error!(%call, leg, %error, "a journalled leg cannot be read and is forgotten")
+        }
+    }
+    let removed = async {
+        let mut tx = db.begin().await?;
+        store::dialogs::remove(&mut tx, call, leg).await?;
+        tx.commit().await
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%call, leg, %error, "a released leg stays in the journal; the next start asks again");
+    }
+}

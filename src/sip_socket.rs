@@ -1,0 +1,250 @@
+//! The sockets under a SIP user agent: reads bytes into an [`Endpoint`], writes what it wants sent, keeps its timers.
+//!
+//! Knows UDP and TCP, nothing of calls. The trunk and the practice PBX each own one; dropping it closes everything.
+//! Nothing here waits for a peer: a datagram the kernel cannot take now is dropped (SIP retransmits), and a
+//! connection whose peer does not read is closed once its queue is full.
+
+use std::{collections::HashMap, io, net::SocketAddr};
+
+use ringfence_sip::{Connect, Endpoint, Event, TransportId, TransportKind};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::mpsc,
+    task::JoinHandle,
+    time::sleep_until,
+};
+
+use crate::clock::Clock;
+
+/// Messages that may wait for one connection; one more closes it.
+const STREAM_QUEUE: usize = 256;
+/// Chunks of all connections that may wait to be read; then their peers wait.
+const INPUT_QUEUE: usize = 1024;
+
+/// An endpoint with its sockets.
+pub struct SipSocket {
+    endpoint: Endpoint,
+    clock: Clock,
+    datagrams: Option<(TransportId, UdpSocket)>,
+    listener: Option<TcpListener>,
+    streams: HashMap<TransportId, Stream>,
+    input: mpsc::Receiver<StreamInput>,
+    input_sender: mpsc::Sender<StreamInput>,
+    buffer: Box<[u8]>,
+}
+
+struct Stream {
+    output: mpsc::Sender<Vec<u8>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+enum StreamInput {
+    Bytes(TransportId, Vec<u8>),
+    Closed(TransportId),
+}
+
+impl SipSocket {
+    /// Gives `endpoint` a UDP socket at `local`; `advertised` is what Via and Contact print.
+    pub async fn bind_udp(
+        &mut self,
+        local: SocketAddr,
+        advertised: Option<SocketAddr>,
+    ) -> io::Result<SocketAddr> {
+        let socket = UdpSocket::bind(local).await?;
+        let bound = socket.local_addr()?;
+        let mut printed = advertised.unwrap_or(bound);
+        if printed.port() == 0 {
+            printed.set_port(bound.port());
+        }
+        let id = self.endpoint.bind_datagram(printed);
+        self.datagrams = Some((id, socket));
+        Ok(bound)
+    }
+
+    /// Accepts connections at `local` too.
+    pub async fn listen_tcp(&mut self, local: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(local).await?;
+        let bound = listener.local_addr()?;
+        self.listener = Some(listener);
+        Ok(bound)
+    }
+
+    /// An endpoint that has no socket yet.
+    pub fn new(endpoint: Endpoint, clock: Clock) -> Self {
+        let (input_sender, input) = mpsc::channel(INPUT_QUEUE);
+        Self {
+            endpoint,
+            clock,
+            datagrams: None,
+            listener: None,
+            streams: HashMap::new(),
+            input,
+            input_sender,
+            buffer: vec![0; 65_536].into_boxed_slice(),
+        }
+    }
+
+    /// The user agent, for commands; what they cause is sent by the next [`SipSocket::next_event`].
+    pub fn endpoint(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    /// Sends, receives and keeps time until the endpoint has something to tell. May be dropped and called again.
+    pub async fn next_event(&mut self) -> Event {
+        loop {
+            self.send_all();
+            if let Some(event) = self.endpoint.poll_event() {
+                return event;
+            }
+            let timer = self.endpoint.poll_timeout();
+            tokio::select! {
+                received = receive(self.datagrams.as_ref(), &mut self.buffer) => {
+                    let (id, length, from) = received;
+                    let bytes = self.buffer.get(..length).unwrap_or_default();
+                    self.endpoint.handle_datagram(self.clock.monotonic(), id, from, bytes);
+                }
+                Some(input) = self.input.recv() => match input {
+                    StreamInput::Bytes(id, bytes) if self.streams.contains_key(&id) => {
+                        self.endpoint.handle_stream(self.clock.monotonic(), id, &bytes);
+                    }
+                    StreamInput::Bytes(..) => {}
+                    StreamInput::Closed(id) => self.closed(id),
+                },
+                (stream, peer) = accept(self.listener.as_ref()) => {
+                    // A full endpoint refuses; dropping the stream closes it.
+                    if let Ok(id) = self.endpoint.accept_stream(self.clock.monotonic(), TransportKind::Tcp, peer) {
+                        self.attach(id, async move { Ok(stream) });
+                    }
+                }
+                () = wait_until(timer) => self.endpoint.handle_timeout(self.clock.monotonic()),
+            }
+        }
+    }
+
+    fn send_all(&mut self) {
+        loop {
+            while let Some(Connect {
+                transport,
+                destination,
+                ..
+            }) = self.endpoint.poll_connect()
+            {
+                self.attach(transport, TcpStream::connect(destination));
+            }
+            let Some(transmit) = self.endpoint.poll_transmit() else {
+                return;
+            };
+            match (&self.datagrams, self.streams.get(&transmit.transport)) {
+                (Some((id, socket)), _) if *id == transmit.transport => {
+                    if let Err(error) = socket.try_send_to(&transmit.bytes, transmit.destination) {
+                        tracing::debug!(%error, to = %transmit.destination, "a SIP datagram was not sent");
+                    }
+                }
+                (_, Some(stream)) => {
+                    if stream.output.try_send(transmit.bytes).is_err() {
+                        self.closed(transmit.transport);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn closed(&mut self, id: TransportId) {
+        if self.streams.remove(&id).is_some() {
+            self.endpoint
+                .handle_stream_closed(self.clock.monotonic(), id);
+        }
+    }
+
+    fn attach(
+        &mut self,
+        id: TransportId,
+        connected: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
+    ) {
+        let (output, mut queue) = mpsc::channel::<Vec<u8>>(STREAM_QUEUE);
+        let input = self.input_sender.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = carry(id, connected, &input, &mut queue).await {
+                tracing::debug!(%error, "a SIP connection ended");
+            }
+            let _ = input.send(StreamInput::Closed(id)).await;
+        });
+        self.streams.insert(id, Stream { output, task });
+    }
+}
+
+/// Moves bytes between one connection and the queues until either side ends.
+async fn carry(
+    id: TransportId,
+    connected: impl Future<Output = io::Result<TcpStream>>,
+    input: &mpsc::Sender<StreamInput>,
+    queue: &mut mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let stream = connected.await?;
+    stream.set_nodelay(true)?;
+    let (mut reader, mut writer) = stream.into_split();
+    let read = async {
+        let mut buffer = vec![0; 16_384];
+        loop {
+            let length = reader.read(&mut buffer).await?;
+            let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+            if bytes.is_empty() || input.send(StreamInput::Bytes(id, bytes)).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let write = async {
+        while let Some(bytes) = queue.recv().await {
+            writer.write_all(&bytes).await?;
+        }
+        Ok(())
+    };
+    tokio::select! { ended = read => ended, ended = write => ended }
+}
+
+async fn receive(
+    socket: Option<&(TransportId, UdpSocket)>,
+    buffer: &mut [u8],
+) -> (TransportId, usize, SocketAddr) {
+    let Some((id, socket)) = socket else {
+        return std::future::pending().await;
+    };
+    loop {
+        match socket.recv_from(buffer).await {
+            Ok((length, from)) => return (*id, length, from),
+            // An ICMP error of an earlier datagram: the transaction's own timer decides what it means.
+            Err(error) => tracing::debug!(%error, "receiving SIP datagrams"),
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                // Out of descriptors: without a pause this would spin.
+                tracing::warn!(%error, "cannot accept a SIP connection");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn wait_until(instant: Option<std::time::Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,300 @@
+//! The task that owns who sits where and which calls are up. It decides nothing about rules and does no IO: it keeps
+//! one call an agent, the limit of calls, wrap-up times and the drain.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
+
+use super::{
+    DialError, Settings,
+    browser::{BrowserRefused, BrowserSeat},
+};
+use crate::{
+    call::task::{CallHandle, Seat},
+    clock::Clock,
+    ids::{AgentId, CallId},
+};
+
+/// What others ask the floor.
+pub(super) enum Ask {
+    /// Takes the agent for a call that is being decided.
+    Reserve {
+        agent: AgentId,
+        call: CallId,
+        reply: oneshot::Sender<Result<Seat, DialError>>,
+    },
+    /// The call was not allowed, or could not be decided: the agent is as before.
+    Release { agent: AgentId, call: CallId },
+    /// The call's task runs.
+    Begin {
+        call: CallId,
+        agent: AgentId,
+        handle: CallHandle,
+    },
+    /// The call is over: the agent writes the note.
+    WrapUp { call: CallId, agent: AgentId },
+    /// Its recording is sealed and its legs are released.
+    End { call: CallId },
+    /// Somebody wants it over.
+    HangUp { call: CallId },
+    /// How far it is.
+    StateOf {
+        call: CallId,
+        reply: oneshot::Sender<Option<&'static str>>,
+    },
+    /// Whether new calls are refused.
+    IsDraining { reply: oneshot::Sender<bool> },
+    /// Takes no new calls; the inner channel answers when the last one is over.
+    Drain {
+        patience: Duration,
+        reply: oneshot::Sender<oneshot::Receiver<()>>,
+    },
+    /// The agent's browser is connected; answers with the name of the connection it replaces.
+    Browser {
+        agent: AgentId,
+        seat: BrowserSeat,
+        reply: oneshot::Sender<Result<Option<String>, BrowserRefused>>,
+    },
+    /// The connection of that number broke by itself.
+    BrowserGone { agent: AgentId, number: u64 },
+}
+
+/// Where an agent is.
+enum Place {
+    /// Free to dial.
+    Ready,
+    /// A click is being decided, or a call is up.
+    Busy(CallId),
+    /// After a call, until then.
+    WrapUp(Instant),
+}
+
+struct Agent {
+    place: Place,
+    browser: Option<BrowserSeat>,
+}
+
+struct Live {
+    agent: AgentId,
+    handle: CallHandle,
+}
+
+struct Draining {
+    until: Instant,
+    told: bool,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+pub(super) struct Floor {
+    clock: Clock,
+    settings: Arc<Settings>,
+    agents: HashMap<AgentId, Agent>,
+    calls: HashMap<CallId, Live>,
+    /// Clicks being decided; they count against the limit too.
+    reserved: usize,
+    draining: Option<Draining>,
+}
+
+impl Floor {
+    pub fn new(clock: Clock, settings: Arc<Settings>) -> Self {
+        Self {
+            clock,
+            settings,
+            agents: HashMap::new(),
+            calls: HashMap::new(),
+            reserved: 0,
+            draining: None,
+        }
+    }
+
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Ask>) {
+        loop {
+            let deadline = self.draining.as_ref().filter(|d| !d.told).map(|d| d.until);
+            tokio::select! {
+                ask = inbox.recv() => match ask {
+                    Some(ask) => self.on(ask),
+                    None => return,
+                },
+                () = wait(deadline) => self.end_all(),
+            }
+            self.finish_drain();
+            #[expect(clippy::cast_precision_loss, reason = "there are never 2^52 calls")]
+            metrics::gauge!("ringfence_calls").set(self.calls.len() as f64);
+        }
+    }
+
+    fn on(&mut self, ask: Ask) {
+        match ask {
+            Ask::Reserve { agent, call, reply } => {
+                let seat = self.reserve(agent, call);
+                let taken = seat.is_ok();
+                if reply.send(seat).is_err() && taken {
+                    self.release(agent, call);
+                }
+            }
+            Ask::Release { agent, call } => self.release(agent, call),
+            Ask::Begin {
+                call,
+                agent,
+                handle,
+            } => {
+                self.reserved = self.reserved.saturating_sub(1);
+                if self.draining.as_ref().is_some_and(|d| d.told) {
+                    handle.drain();
+                }
+                self.calls.insert(call, Live { agent, handle });
+            }
+            Ask::WrapUp { call, agent } => self.wrap_up(agent, call),
+            Ask::End { call } => {
+                self.calls.remove(&call);
+            }
+            Ask::HangUp { call } => {
+                if let Some(live) = self.calls.get(&call) {
+                    live.handle.hang_up();
+                }
+            }
+            Ask::StateOf { call, reply } => {
+                let _ = reply.send(
+                    self.calls
+                        .get(&call)
+                        .map(|live| *live.handle.state.borrow()),
+                );
+            }
+            Ask::IsDraining { reply } => {
+                let _ = reply.send(self.draining.is_some());
+            }
+            Ask::Drain { patience, reply } => {
+                let (done, wait) = oneshot::channel();
+                let until = self.clock.monotonic() + patience;
+                let draining = self.draining.get_or_insert(Draining {
+                    until,
+                    told: false,
+                    done: Vec::new(),
+                });
+                draining.until = draining.until.min(until);
+                draining.done.push(done);
+                let _ = reply.send(wait);
+            }
+            Ask::Browser { agent, seat, reply } => {
+                let _ = reply.send(self.seat_browser(agent, seat));
+            }
+            Ask::BrowserGone { agent, number } => {
+                if let Some(entry) = self.agents.get_mut(&agent)
+                    && entry
+                        .browser
+                        .as_ref()
+                        .is_some_and(|seat| seat.number() == number)
+                {
+                    entry.browser = None;
+                    if let Place::Busy(call) = entry.place
+                        && let Some(live) = self.calls.get(&call)
+                    {
+                        live.handle.agent_gone();
+                    }
+                }
+            }
+        }
+    }
+
+    fn reserve(&mut self, agent: AgentId, call: CallId) -> Result<Seat, DialError> {
+        if self.draining.is_some() {
+            return Err(DialError::Draining);
+        }
+        if self.calls.len() + self.reserved >= self.settings.max_calls {
+            return Err(DialError::Full(self.settings.max_calls));
+        }
+        let entry = self.agents.entry(agent).or_insert(Agent {
+            place: Place::Ready,
+            browser: None,
+        });
+        match entry.place {
+            Place::Busy(busy) => {
+                let up = self.calls.contains_key(&busy);
+                return Err(DialError::AgentBusy(if up {
+                    "in a call"
+                } else {
+                    "about to call"
+                }));
+            }
+            // Dialling says that the note is written: it ends the wrap-up.
+            Place::Ready | Place::WrapUp(_) => entry.place = Place::Busy(call),
+        }
+        self.reserved += 1;
+        Ok(entry
+            .browser
+            .as_ref()
+            .map_or(Seat::DeskPhone, |seat| Seat::Browser(seat.leg())))
+    }
+
+    fn release(&mut self, agent: AgentId, call: CallId) {
+        let Some(entry) = self.agents.get_mut(&agent) else {
+            return;
+        };
+        if matches!(entry.place, Place::Busy(busy) if busy == call) {
+            entry.place = Place::Ready;
+            self.reserved = self.reserved.saturating_sub(1);
+        }
+    }
+
+    fn wrap_up(&mut self, agent: AgentId, call: CallId) {
+        let wrap_up = self.clock.monotonic() + self.settings.wrap_up;
+        if let Some(entry) = self.agents.get_mut(&agent)
+            && matches!(entry.place, Place::Busy(busy) if busy == call)
+        {
+            entry.place = Place::WrapUp(wrap_up);
+        }
+    }
+
+    fn seat_browser(
+        &mut self,
+        agent: AgentId,
+        seat: BrowserSeat,
+    ) -> Result<Option<String>, BrowserRefused> {
+        if self.draining.is_some() {
+            return Err(BrowserRefused::Draining);
+        }
+        let entry = self.agents.entry(agent).or_insert(Agent {
+            place: Place::Ready,
+            browser: None,
+        });
+        if matches!(entry.place, Place::Busy(_)) && entry.browser.is_some() {
+            return Err(BrowserRefused::InCall);
+        }
+        Ok(entry.browser.replace(seat).map(|old| old.name()))
+    }
+
+    fn end_all(&mut self) {
+        if let Some(draining) = &mut self.draining {
+            draining.told = true;
+        }
+        for live in self.calls.values() {
+            tracing::info!(agent = %live.agent, "the drain ends a call");
+            live.handle.drain();
+        }
+    }
+
+    fn finish_drain(&mut self) {
+        if self.calls.is_empty()
+            && self.reserved == 0
+            && let Some(draining) = &mut self.draining
+        {
+            for done in draining.done.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+async fn wait(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,503 @@
+//! Owns agents and live calls; the only door through which a call can begin.
+//!
+//! [`Switchboard::dial`] reserves the agent, asks the gate (one transaction), and starts the call's task. What is
+//! up at any moment is held by one task ([`floor`]); everybody else sends it messages. Read next: `gate.rs`, then
+//! `crate::call::task`.
+
+mod browser;
+mod floor;
+mod gate;
+
+use std::{sync::Arc, time::Duration};
+
+use ringfence_media::Engine;
+use ringfence_recordings::Vault;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use utoipa::ToSchema;
+
+pub use self::browser::{BrowserRefused, BrowserSettings};
+use self::{
+    floor::{Ask, Floor},
+    gate::{Gate, Gated},
+};
+use crate::{
+    call::{
+        Cause,
+        task::{CallTask, Floorwork},
+    },
+    clock::{Clock, ClockTrust},
+    ids::{AgentId, CallId, ClientId, ContactPointId, ReceiptId, UserId},
+    phone::{Region, ShortCodes},
+    policy::{Extension, Extensions, Refusal, RuleSet},
+    recorder::Recorder,
+    store::{self, Db, attempts::Purpose},
+    trunk::Trunk,
+};
+
+/// Events that may wait for a slow reader; then it is told how many it missed.
+const EVENTS: usize = 1_024;
+/// Questions that may wait for the floor; then the asker waits.
+const ASKS: usize = 1_024;
+
+/// What a switchboard stands on.
+pub struct Parts {
+    /// Database.
+    pub db: Db,
+    /// Time.
+    pub clock: Clock,
+    /// The PBX.
+    pub trunk: Trunk,
+    /// The audio plane.
+    pub engine: Engine,
+    /// Into the vault.
+    pub recorder: Recorder,
+    /// The vault itself, to ask whether it has room.
+    pub vault: Vault,
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+}
+
+/// Times and limits, from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This daemon among those that share the database.
+    pub node: String,
+    /// How long the agent's phone may ring.
+    pub agent_ring: Duration,
+    /// How long the customer's phone may ring, before the window cuts it.
+    pub customer_ring: Duration,
+    /// Calls at once.
+    pub max_calls: usize,
+    /// Wrap-up after a call; zero: until the agent dials again.
+    pub wrap_up: Duration,
+    /// Number shown to customers, as the figures keep it.
+    pub caller_id: String,
+    /// Country by whose habits numbers are read.
+    pub region: Region,
+    /// Numbers that are no subscriber numbers and may be dialled all the same.
+    pub short_codes: ShortCodes,
+    /// What the attempts are for; practice calls are cases of the practice database.
+    pub purpose: Purpose,
+    /// Where audio legs of the PBX are offered.
+    pub media_address: std::net::IpAddr,
+    /// Browsers.
+    pub browser: BrowserSettings,
+    /// Zone of days shown to operators.
+    pub display_zone: jiff::tz::TimeZone,
+}
+
+/// A click.
+#[derive(Debug, Clone)]
+pub struct DialRequest {
+    /// Whom to reach.
+    pub contact_point: ContactPointId,
+    /// Who talks.
+    pub agent: AgentId,
+    /// The account that asked.
+    pub user: Option<UserId>,
+    /// Names the click, so that sending it again rings nothing twice.
+    pub key: Option<RequestKey>,
+}
+
+/// An idempotency key with the request it belongs to.
+#[derive(Clone)]
+pub struct RequestKey {
+    /// Whose key.
+    pub user: UserId,
+    /// The key.
+    pub key: String,
+    /// The body of the request; holds a number, so it prints nothing.
+    pub request: Vec<u8>,
+}
+
+impl std::fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestKey")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the gate answers to a click.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialAnswer {
+    /// The call begins.
+    Accepted {
+        /// Its id.
+        call: CallId,
+    },
+    /// The rules do not allow it.
+    Refused {
+        /// The stored proof.
+        receipt: ReceiptId,
+        /// Every reason.
+        reasons: Vec<RefusalText>,
+    },
+}
+
+/// A reason in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalText {
+    /// Stable code.
+    pub code: String,
+    /// In English.
+    pub text: String,
+    /// 中文.
+    pub text_zh: String,
+    /// The clause it comes from.
+    pub clause: String,
+}
+
+impl RefusalText {
+    fn of(refusal: &Refusal) -> Self {
+        Self {
+            code: refusal.reason.code().to_owned(),
+            text: refusal.reason.english(),
+            text_zh: refusal.reason.chinese(),
+            clause: refusal.clause.clone(),
+        }
+    }
+}
+
+/// Why a click could not even be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No such contact point.
+    #[error("there is no such contact point")]
+    NotFound,
+    /// No such agent, or it has left, or its extension cannot be dialled.
+    #[error("there is no such agent, or it has left")]
+    AgentUnknown,
+    /// The agent is not free; in which state it is.
+    #[error("the agent is {0}")]
+    AgentBusy(&'static str),
+    /// The idempotency key belongs to another request.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// The daemon is being stopped.
+    #[error("the daemon takes no new calls")]
+    Draining,
+    /// Too many calls.
+    #[error("{0} calls are up")]
+    Full(usize),
+    /// No recording, no call.
+    #[error("the vault cannot take a new file: {0}")]
+    Vault(String),
+    /// No random bits for an id.
+    #[error("the kernel gave no random bits")]
+    Randomness,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Something that happened to a call. Carries no number and no name.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FloorEvent {
+    /// The call.
+    pub call_id: String,
+    /// `agent_ringing`, `agent_answered`, `customer_dialling`, `customer_ringing`, `talking`, `window_closing`,
+    /// `silent`, `resumed`, `recording_broken` or `ended`.
+    pub state: &'static str,
+    /// The agent.
+    #[schema(value_type = i64)]
+    pub agent: AgentId,
+    /// Whose case.
+    #[schema(value_type = Option<i64>)]
+    pub client: Option<ClientId>,
+    /// When, milliseconds UTC.
+    pub at_ms: i64,
+    /// Why it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub cause: Option<Cause>,
+    /// Which side, where it matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leg: Option<&'static str>,
+}
+
+/// What an agent's page must know of its connection.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SessionEvent {
+    /// The connection, as the answer to its offer named it.
+    pub session: String,
+    /// `replaced` by another page of the same agent, or `closed` because nothing came from the browser.
+    pub state: &'static str,
+    /// The agent.
+    #[schema(value_type = i64)]
+    pub agent: AgentId,
+}
+
+/// Something that happened on the floor.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// To a call.
+    Call(FloorEvent),
+    /// To an agent's browser.
+    Session(SessionEvent),
+}
+
+/// What stands in the way of a call; empty texts are well.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The PBX.
+    pub trunk: String,
+    /// The recording store.
+    pub vault: String,
+    /// The wall clock.
+    pub clock: String,
+    /// Being stopped.
+    pub draining: bool,
+}
+
+/// A handle on the floor; clones share it.
+#[derive(Clone)]
+pub struct Switchboard {
+    work: Arc<Floorwork>,
+    gate: Arc<Gate>,
+    vault: Vault,
+    settings: Arc<Settings>,
+    asks: mpsc::Sender<Ask>,
+    events: broadcast::Sender<News>,
+}
+
+impl Switchboard {
+    /// Opens the floor.
+    pub fn start(parts: Parts, settings: Settings) -> Self {
+        let (events, _) = broadcast::channel(EVENTS);
+        let (asks, inbox) = mpsc::channel(ASKS);
+        let settings = Arc::new(settings);
+        let gate = Arc::new(Gate {
+            db: parts.db.clone(),
+            clock: parts.clock.clone(),
+            rules: parts.rules,
+            node: settings.node.clone(),
+            trunk: parts.trunk.name().to_owned(),
+            caller_id: settings.caller_id.clone(),
+            purpose: settings.purpose,
+        });
+        let work = Arc::new(Floorwork {
+            db: parts.db,
+            clock: parts.clock.clone(),
+            trunk: parts.trunk,
+            engine: parts.engine,
+            recorder: parts.recorder,
+            events: events.clone(),
+            node: settings.node.clone(),
+            media_address: settings.media_address,
+            agent_ring: settings.agent_ring,
+            customer_ring: settings.customer_ring,
+        });
+        tokio::spawn(Floor::new(parts.clock, settings.clone()).run(inbox));
+        Self {
+            work,
+            gate,
+            vault: parts.vault,
+            settings,
+            asks,
+            events,
+        }
+    }
+
+    /// Country by whose habits numbers are read.
+    pub fn region(&self) -> Region {
+        self.settings.region
+    }
+
+    /// Short codes that may be dialled.
+    pub fn short_codes(&self) -> &ShortCodes {
+        &self.settings.short_codes
+    }
+
+    /// Today, as operators count days; never for a decision.
+    pub fn today(&self) -> jiff::civil::Date {
+        let now = jiff::Timestamp::from_millisecond(self.clock().wall_ms())
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        self.settings.display_zone.to_datetime(now).date()
+    }
+
+    /// What happens on the floor from now on.
+    pub fn events(&self) -> broadcast::Receiver<News> {
+        self.events.subscribe()
+    }
+
+    /// A click: decides, and if allowed begins the call. Returns before anything rings.
+    pub async fn dial(&self, request: DialRequest) -> Result<DialAnswer, DialError> {
+        let answer = self.dial_inner(request).await;
+        let word = match &answer {
+            Ok(DialAnswer::Accepted { .. }) => "accepted",
+            Ok(DialAnswer::Refused { .. }) => "refused",
+            Err(_) => "failed",
+        };
+        metrics::counter!("ringfence_dials_total", "answer" => word).increment(1);
+        answer
+    }
+
+    async fn dial_inner(&self, request: DialRequest) -> Result<DialAnswer, DialError> {
+        // A click that was answered before needs neither a free agent nor a vault.
+        if let Some(answer) = self.gate.answered_before(&request).await? {
+            return Ok(answer);
+        }
+        let extension = self.extension_of(request.agent).await?;
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || vault.probe())
+            .await
+            .map_err(|e| DialError::Vault(e.to_string()))?
+            .map_err(|e| DialError::Vault(e.to_string()))?;
+
+        let call = CallId::from_parts(self.clock().wall_ms(), random()?);
+        let seat = self
+            .ask(|reply| Ask::Reserve {
+                agent: request.agent,
+                call,
+                reply,
+            })
+            .await??;
+        let receipt = ReceiptId::from_parts(self.clock().wall_ms(), random()?);
+        let gated = match self.gate.decide(&request, call, receipt).await {
+            Ok(gated) => gated,
+            Err(error) => {
+                self.tell(Ask::Release {
+                    agent: request.agent,
+                    call,
+                })
+                .await;
+                return Err(error);
+            }
+        };
+        match gated {
+            Gated::Before(answer) | Gated::Refused(answer) => {
+                self.tell(Ask::Release {
+                    agent: request.agent,
+                    call,
+                })
+                .await;
+                Ok(answer)
+            }
+            Gated::Allowed(allowed) => {
+                tracing::info!(%call, agent = %request.agent, "a call begins");
+                let agent = request.agent;
+                let (task, mut handle) =
+                    CallTask::new(self.work.clone(), call, agent, extension, seat, *allowed);
+                let over = handle.over.take();
+                self.tell(Ask::Begin {
+                    call,
+                    agent,
+                    handle,
+                })
+                .await;
+                let asks = self.asks.clone();
+                tokio::spawn(async move {
+                    let run = tokio::spawn(task.run());
+                    if let Some(over) = over {
+                        let _ = over.await;
+                    }
+                    let _ = asks.send(Ask::WrapUp { call, agent }).await;
+                    if let Err(error) = run.await {
+                        tracing::error!(%call, %error, "a call's task broke off; it is settled at the next start");
+                    }
+                    let _ = asks.send(Ask::End { call }).await;
+                });
+                Ok(DialAnswer::Accepted { call })
+            }
+        }
+    }
+
+    /// Ends a call, whatever state it is in; one that is over stays over.
+    pub async fn hang_up(&self, call: CallId) {
+        self.tell(Ask::HangUp { call }).await;
+    }
+
+    /// How far a live call is.
+    pub async fn state_of(&self, call: CallId) -> Option<&'static str> {
+        self.ask(|reply| Ask::StateOf { call, reply })
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// What stands in the way of a call.
+    pub async fn standing(&self) -> Standing {
+        let state = self.work.trunk.state();
+        let trunk = match (state.is_up(), state.problem.as_str()) {
+            (true, _) => String::new(),
+            (false, "") => "not registered yet".into(),
+            (false, problem) => problem.to_owned(),
+        };
+        let vault = self.vault.clone();
+        let vault = match tokio::task::spawn_blocking(move || vault.probe()).await {
+            Ok(Ok(_)) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let clock = match self.clock().trust() {
+            ClockTrust::Untrusted { why } => why.to_string(),
+            ClockTrust::Trusted { .. } => String::new(),
+        };
+        let draining = self
+            .ask(|reply| Ask::IsDraining { reply })
+            .await
+            .unwrap_or(true);
+        Standing {
+            trunk,
+            vault,
+            clock,
+            draining,
+        }
+    }
+
+    /// Whether the floor answers: what a watchdog wants to know.
+    pub async fn is_answering(&self) -> bool {
+        self.ask(|reply| Ask::IsDraining { reply }).await.is_ok()
+    }
+
+    /// Takes no new calls, waits for those that are up, ends what is left after `patience`, and returns when every
+    /// recording is sealed.
+    pub async fn drain(&self, patience: Duration) {
+        let Ok(done) = self.ask(|reply| Ask::Drain { patience, reply }).await else {
+            return;
+        };
+        let _ = done.await;
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.work.clock
+    }
+
+    async fn extension_of(&self, agent: AgentId) -> Result<crate::policy::Permit, DialError> {
+        let mut tx = self.work.db.read().await?;
+        let agent = store::agents::by_id(&mut tx, agent)
+            .await?
+            .filter(|a| a.active)
+            .ok_or(DialError::AgentUnknown)?;
+        let listed = store::agents::list(&mut tx).await?;
+        let listed = listed
+            .iter()
+            .filter(|a| a.active)
+            .filter_map(|a| Extension::parse(&a.extension).ok());
+        let extensions = Extensions::new(listed, &self.settings.short_codes)
+            .map_err(|_| DialError::AgentUnknown)?;
+        let own = Extension::parse(&agent.extension).map_err(|_| DialError::AgentUnknown)?;
+        extensions.permit(&own).ok_or(DialError::AgentUnknown)
+    }
+
+    async fn tell(&self, ask: Ask) {
+        let _ = self.asks.send(ask).await;
+    }
+
+    /// The floor lives as long as any handle; it is gone only when the runtime ends.
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, DialError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(question(reply)).await;
+        answer.await.map_err(|_| DialError::Draining)
+    }
+}
+
+fn random() -> Result<[u8; 10], DialError> {
+    crate::random::bits().map_err(|_| DialError::Randomness)
+}
