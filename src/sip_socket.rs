@@ -147,10 +147,8 @@ impl SipSocket {
                         tracing::debug!(%error, to = %transmit.destination, "a SIP datagram was not sent");
                     }
                 }
-                (_, Some(stream)) => {
-                    if stream.output.try_send(transmit.bytes).is_err() {
-                        self.closed(transmit.transport);
-                    }
+                (_, Some(stream)) if stream.output.try_send(transmit.bytes).is_err() => {
+                    self.closed(transmit.transport);
                 }
                 _ => {}
             }

@@ -129,10 +129,13 @@ enum Command {
     Stop(oneshot::Sender<()>),
 }
 
+/// A leg with its snapshot and what will happen to it.
+type Offered = (LegHandle, String, mpsc::Receiver<LegEvent>);
+
 struct Prepare {
     destination: Destination,
     offer: sdp::Session,
-    reply: oneshot::Sender<Result<(LegHandle, String, mpsc::Receiver<LegEvent>), LegFailure>>,
+    reply: oneshot::Sender<Result<Offered, LegFailure>>,
 }
 
 /// Why the trunk cannot start.
@@ -446,7 +449,7 @@ impl Driver {
         &mut self,
         destination: &Destination,
         offer: sdp::Session,
-    ) -> Result<(LegHandle, String, mpsc::Receiver<LegEvent>), LegFailure> {
+    ) -> Result<Offered, LegFailure> {
         if !self.state.borrow().is_up() {
             return Err(LegFailure::Unreached);
         }

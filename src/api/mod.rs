@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod pages;
 mod problem;
+mod receipts;
 mod recordings;
 mod stats;
 
@@ -56,6 +57,7 @@ pub struct App {
     tags(
         (name = "calls", description = "Click to dial, read, hang up"),
         (name = "recordings", description = "List, play, export; every access is logged before the first byte"),
+        (name = "receipts", description = "Why a call was allowed or refused"),
         (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
         (name = "agent", description = "The agent's browser"),
         (name = "events", description = "What happens on the floor, as it happens"),
@@ -83,6 +85,7 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(calls::routes())
         .merge(recordings::routes())
+        .merge(receipts::routes())
         .merge(stats::routes())
         .merge(agent::routes())
         .merge(events::routes())

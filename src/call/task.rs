@@ -104,8 +104,8 @@ pub struct CallHandle {
     asks: mpsc::Sender<Ask>,
     /// How far the call is.
     pub state: watch::Receiver<&'static str>,
-    /// The agent is free again; comes before the task ends.
-    pub over: Option<oneshot::Receiver<()>>,
+    /// The agent is free again, and whether anybody was reached; comes before the task ends.
+    pub over: Option<oneshot::Receiver<bool>>,
 }
 
 enum Ask {
@@ -149,8 +149,8 @@ struct Side {
 
 /// What came back from work beside the call.
 enum Done {
-    Prepared(Leg, Result<(Audio, SipLeg), Unprepared>),
-    Opened(Option<Opened>),
+    Prepared(Leg, Result<Box<(Audio, SipLeg)>, Unprepared>),
+    Opened(Option<Box<Opened>>),
     Seizure(Input),
     Nothing,
 }
@@ -172,7 +172,7 @@ enum Happened {
 enum Tape {
     None,
     Opening,
-    Open(Opened),
+    Open(Box<Opened>),
     Running {
         recording: Recording,
         bridged: Instant,
@@ -203,7 +203,7 @@ pub struct CallTask {
     dialogs: Dialogs,
     journal: Journal,
     state: watch::Sender<&'static str>,
-    over: Option<oneshot::Sender<()>>,
+    over: Option<oneshot::Sender<bool>>,
 }
 
 impl CallTask {
@@ -513,7 +513,10 @@ impl CallTask {
                     return Err(local(&error));
                 }
                 dialog.send().await;
-                Ok((Audio::Own(audio), SipLeg::new(dialog, local_session, offer)))
+                Ok(Box::new((
+                    Audio::Own(audio),
+                    SipLeg::new(dialog, local_session, offer),
+                )))
             };
             Done::Prepared(leg, prepared.await)
         });
@@ -521,7 +524,8 @@ impl CallTask {
 
     async fn on_done(&mut self, done: Done) {
         match done {
-            Done::Prepared(leg, Ok((audio, sip))) => {
+            Done::Prepared(leg, Ok(prepared)) => {
+                let (audio, sip) = *prepared;
                 let now = self.now();
                 let side = self.side(leg);
                 side.preparing = false;
@@ -593,7 +597,7 @@ impl CallTask {
                 }
                 return Done::Opened(None);
             }
-            Done::Opened(Some(opened))
+            Done::Opened(Some(Box::new(opened)))
         });
     }
 
@@ -632,7 +636,7 @@ impl CallTask {
         }
         let (answered, answered_ms) = self.answered.unwrap_or((at, self.floor.clock.wall_ms()));
         if let Tape::Open(opened) = std::mem::replace(&mut self.tape, Tape::None) {
-            let recording = self.floor.recorder.record(opened, reader);
+            let recording = self.floor.recorder.record(*opened, reader);
             self.tape = Tape::Running {
                 recording,
                 bridged: at,
@@ -668,7 +672,7 @@ impl CallTask {
             Tape::Open(opened) => {
                 self.work.spawn(async move {
                     let id = opened.id;
-                    if let Err(error) = floor.recorder.abandon(opened).await {
+                    if let Err(error) = floor.recorder.abandon(*opened).await {
                         tracing::warn!(%call, %error, "an empty recording stays until the next start");
                     } else if let Err(error) = abandon_row(&floor.db, id).await {
                         tracing::warn!(%call, %error, "an empty recording is still listed; the next start settles it");
@@ -742,7 +746,7 @@ impl CallTask {
         .increment(1);
         self.tell("ended", Some(outcome), None);
         if let Some(over) = self.over.take() {
-            let _ = over.send(());
+            let _ = over.send(outcome.connected);
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     browser::{BrowserRefused, BrowserSeat},
 };
 use crate::{
+    agent::{Agent, AgentState},
     call::task::{CallHandle, Seat},
     clock::Clock,
     ids::{AgentId, CallId},
@@ -39,7 +40,11 @@ pub(super) enum Ask {
         handle: CallHandle,
     },
     /// The call is over: the agent writes the note.
-    WrapUp { call: CallId, agent: AgentId },
+    WrapUp {
+        call: CallId,
+        agent: AgentId,
+        connected: bool,
+    },
     /// Its recording is sealed and its legs are released.
     End { call: CallId },
     /// Somebody wants it over.
@@ -66,18 +71,9 @@ pub(super) enum Ask {
     BrowserGone { agent: AgentId, number: u64 },
 }
 
-/// Where an agent is.
-enum Place {
-    /// Free to dial.
-    Ready,
-    /// A click is being decided, or a call is up.
-    Busy(CallId),
-    /// After a call, until then.
-    WrapUp(Instant),
-}
-
-struct Agent {
-    place: Place,
+/// An agent's place on the floor.
+struct Desk {
+    agent: Agent,
     browser: Option<BrowserSeat>,
 }
 
@@ -95,7 +91,7 @@ struct Draining {
 pub(super) struct Floor {
     clock: Clock,
     settings: Arc<Settings>,
-    agents: HashMap<AgentId, Agent>,
+    desks: HashMap<AgentId, Desk>,
     calls: HashMap<CallId, Live>,
     /// Clicks being decided; they count against the limit too.
     reserved: usize,
@@ -107,7 +103,7 @@ impl Floor {
         Self {
             clock,
             settings,
-            agents: HashMap::new(),
+            desks: HashMap::new(),
             calls: HashMap::new(),
             reserved: 0,
             draining: None,
@@ -146,12 +142,18 @@ impl Floor {
                 handle,
             } => {
                 self.reserved = self.reserved.saturating_sub(1);
+                let now = self.clock.monotonic();
+                let _ = self.desk(agent).agent.answered(call, now);
                 if self.draining.as_ref().is_some_and(|d| d.told) {
                     handle.drain();
                 }
                 self.calls.insert(call, Live { agent, handle });
             }
-            Ask::WrapUp { call, agent } => self.wrap_up(agent, call),
+            Ask::WrapUp {
+                call,
+                agent,
+                connected,
+            } => self.wrap_up(agent, call, connected),
             Ask::End { call } => {
                 self.calls.remove(&call);
             }
@@ -185,70 +187,81 @@ impl Floor {
             Ask::Browser { agent, seat, reply } => {
                 let _ = reply.send(self.seat_browser(agent, seat));
             }
-            Ask::BrowserGone { agent, number } => {
-                if let Some(entry) = self.agents.get_mut(&agent)
-                    && entry
-                        .browser
-                        .as_ref()
-                        .is_some_and(|seat| seat.number() == number)
-                {
-                    entry.browser = None;
-                    if let Place::Busy(call) = entry.place
-                        && let Some(live) = self.calls.get(&call)
-                    {
-                        live.handle.agent_gone();
-                    }
-                }
-            }
+            Ask::BrowserGone { agent, number } => self.browser_gone(agent, number),
         }
+    }
+
+    /// The agent's desk; who clicks or connects a browser is there.
+    fn desk(&mut self, id: AgentId) -> &mut Desk {
+        let now = self.clock.monotonic();
+        let desk = self.desks.entry(id).or_insert_with(|| {
+            let mut agent = Agent::new(id, now);
+            // A new agent is offline, and from there signing in is always allowed.
+            let _ = agent.sign_in(now);
+            Desk {
+                agent,
+                browser: None,
+            }
+        });
+        desk.agent.handle_timeout(now);
+        desk
     }
 
     fn reserve(&mut self, agent: AgentId, call: CallId) -> Result<Seat, DialError> {
         if self.draining.is_some() {
             return Err(DialError::Draining);
         }
-        if self.calls.len() + self.reserved >= self.settings.max_calls {
+        let now = self.clock.monotonic();
+        let full = self.calls.len() + self.reserved >= self.settings.max_calls;
+        let desk = self.desk(agent);
+        let presence = desk.agent.presence();
+        // Dialling says that the note is written: it ends the wrap-up.
+        desk.agent
+            .reserve(call, now)
+            .map_err(|_| DialError::AgentBusy(presence.as_str()))?;
+        if full {
+            let _ = desk.agent.refused(call, now);
             return Err(DialError::Full(self.settings.max_calls));
         }
-        let entry = self.agents.entry(agent).or_insert(Agent {
-            place: Place::Ready,
-            browser: None,
-        });
-        match entry.place {
-            Place::Busy(busy) => {
-                let up = self.calls.contains_key(&busy);
-                return Err(DialError::AgentBusy(if up {
-                    "in a call"
-                } else {
-                    "about to call"
-                }));
-            }
-            // Dialling says that the note is written: it ends the wrap-up.
-            Place::Ready | Place::WrapUp(_) => entry.place = Place::Busy(call),
-        }
-        self.reserved += 1;
-        Ok(entry
+        let seat = desk
             .browser
             .as_ref()
-            .map_or(Seat::DeskPhone, |seat| Seat::Browser(seat.leg())))
+            .map_or(Seat::DeskPhone, |seat| Seat::Browser(seat.leg()));
+        self.reserved += 1;
+        Ok(seat)
     }
 
     fn release(&mut self, agent: AgentId, call: CallId) {
-        let Some(entry) = self.agents.get_mut(&agent) else {
-            return;
-        };
-        if matches!(entry.place, Place::Busy(busy) if busy == call) {
-            entry.place = Place::Ready;
+        let now = self.clock.monotonic();
+        if self.desk(agent).agent.refused(call, now).is_ok() {
             self.reserved = self.reserved.saturating_sub(1);
         }
     }
 
-    fn wrap_up(&mut self, agent: AgentId, call: CallId) {
-        let wrap_up = self.clock.monotonic() + self.settings.wrap_up;
-        if let Some(entry) = self.agents.get_mut(&agent)
-            && matches!(entry.place, Place::Busy(busy) if busy == call)
+    fn wrap_up(&mut self, agent: AgentId, call: CallId, connected: bool) {
+        let (now, wrap_up) = (self.clock.monotonic(), self.settings.wrap_up);
+        if let Err(error) = self
+            .desk(agent)
+            .agent
+            .call_ended(call, connected, wrap_up, now)
         {
-            entry.place = Place::WrapUp(wrap_up);
+            tracing::debug!(%agent, %call, %error, "a call ended for an agent who had moved on");
+        }
+    }
+
+    fn browser_gone(&mut self, agent: AgentId, number: u64) {
+        let desk = self.desk(agent);
+        if desk
+            .browser
+            .as_ref()
+            .is_none_or(|seat| seat.number() != number)
+        {
+            return;
+        }
+        desk.browser = None;
+        let call = desk.agent.call();
+        if let Some(live) = call.and_then(|call| self.calls.get(&call)) {
+            live.handle.agent_gone();
         }
     }
 
@@ -260,14 +273,15 @@ impl Floor {
         if self.draining.is_some() {
             return Err(BrowserRefused::Draining);
         }
-        let entry = self.agents.entry(agent).or_insert(Agent {
-            place: Place::Ready,
-            browser: None,
-        });
-        if matches!(entry.place, Place::Busy(_)) && entry.browser.is_some() {
+        let desk = self.desk(agent);
+        let in_call = matches!(
+            desk.agent.state(),
+            AgentState::Reserved { .. } | AgentState::OnCall { .. }
+        );
+        if in_call && desk.browser.is_some() {
             return Err(BrowserRefused::InCall);
         }
-        Ok(entry.browser.replace(seat).map(|old| old.name()))
+        Ok(desk.browser.replace(seat).map(|old| old.name()))
     }
 
     fn end_all(&mut self) {

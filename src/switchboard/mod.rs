@@ -391,10 +391,17 @@ impl Switchboard {
                 let asks = self.asks.clone();
                 tokio::spawn(async move {
                     let run = tokio::spawn(task.run());
-                    if let Some(over) = over {
-                        let _ = over.await;
-                    }
-                    let _ = asks.send(Ask::WrapUp { call, agent }).await;
+                    let connected = match over {
+                        Some(over) => over.await.unwrap_or(false),
+                        None => false,
+                    };
+                    let _ = asks
+                        .send(Ask::WrapUp {
+                            call,
+                            agent,
+                            connected,
+                        })
+                        .await;
                     if let Err(error) = run.await {
                         tracing::error!(%call, %error, "a call's task broke off; it is settled at the next start");
                     }
