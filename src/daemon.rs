@@ -122,6 +122,13 @@ impl Daemon {
         settle::dialogs(db.clone(), trunk.clone(), config.store.node.clone());
 
         let library = Library::new(vault, db.clone(), clock.clone());
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the API is served without TLS beyond this machine: tokens and recordings can be read on the way, and \
+                 browsers give no microphone; put a TLS proxy in front and listen on loopback"
+            );
+        }
         let stop = CancellationToken::new();
         let app = App {
             db: db.clone(),

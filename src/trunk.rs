@@ -2,7 +2,7 @@
 //!
 //! Owns the SIP sockets and drives `ringfence-sip`. A leg is prepared (its snapshot can be made durable), sent, and
 //! then tells what happens to it over a bounded channel of its own. Knows nothing of calls, audio or rules, except
-//! that an INVITE can only be built from a [`Destination`], which a permit alone makes. Read [`Trunk`] first, then [`Driver`].
+//! that an INVITE can only be built from a [`Destination`], which a permit alone makes. Read [`Trunk`] first, then `Driver`.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 

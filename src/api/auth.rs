@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// The last use of a token is kept to the minute.
+const USED_NOTED_MS: i64 = 60_000;
+
 /// Something a role may do or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -92,6 +95,28 @@ impl Caller {
     }
 }
 
+/// Notes, at most once a minute and beside the request, that the account is in use.
+fn note_use(app: &App, user: &User) {
+    let now_ms = app.clock.wall_ms();
+    if user
+        .used_at_ms
+        .is_some_and(|used| (now_ms - USED_NOTED_MS..=now_ms).contains(&used))
+    {
+        return;
+    }
+    let (db, id) = (app.db.clone(), user.id);
+    tokio::spawn(async move {
+        let noted = async {
+            let mut tx = db.begin().await?;
+            store::users::note_use(&mut tx, id, now_ms).await?;
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the last use of an account was not noted");
+        }
+    });
+}
+
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
@@ -108,6 +133,7 @@ impl FromRequestParts<App> for Caller {
         let user = store::users::by_token(&mut tx, &token)
             .await?
             .ok_or(Problem::Unauthenticated)?;
+        note_use(app, &user);
         Ok(Self(user))
     }
 }

@@ -1,7 +1,7 @@
 //! Owns agents and live calls; the only door through which a call can begin.
 //!
 //! [`Switchboard::dial`] reserves the agent, asks the gate (one transaction), and starts the call's task. What is
-//! up at any moment is held by one task ([`floor`]); everybody else sends it messages. Read next: `gate.rs`, then
+//! up at any moment is held by one task (`floor.rs`); everybody else sends it messages. Read next: `gate.rs`, then
 //! `crate::call::task`.
 
 mod browser;
