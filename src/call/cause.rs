@@ -86,7 +86,7 @@ causes! {
     /// The call was answered and somebody hung up.
     Answered = "answered", Callee, true;
     /// The call was answered, and then the line was lost: no orderly hang-up by anybody.
-    Dropped = "dropped", Trunk, true;
+    Dropped = "dropped", Trunk, false;
     /// The number called was busy.
     Busy = "busy", Callee, true;
     /// It rang, or should have, and nobody answered within the ring time.
@@ -413,9 +413,9 @@ mod tests {
     #[test]
     fn the_network_did_its_work_for_exactly_these_causes() {
         let ner: Vec<_> = Cause::ALL.iter().filter(|c| c.counts_for_ner()).collect();
+        // A dropped call was answered before, and counts for that (`Outcome::counts_for_ner`).
         let these = [
             Cause::Answered,
-            Cause::Dropped,
             Cause::Busy,
             Cause::NoAnswer,
             Cause::Rejected,
