@@ -29,6 +29,9 @@ pub struct Setup {
     http: SocketAddr,
     /// Instant of the wall clock at which programs of this setup start, such as `2026-03-10 02:00:00` (UTC).
     wall: Option<String>,
+    /// Libraries laid over the program, and variables of its environment.
+    preload: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -64,6 +67,8 @@ impl Setup {
             config: toml::from_str(&text).unwrap(),
             http,
             wall: None,
+            preload: Vec::new(),
+            environment: Vec::new(),
         };
         setup.secret("trunk-password", PASSWORD);
         setup.write();
@@ -80,6 +85,41 @@ impl Setup {
     /// monotonic clock is left alone.
     pub fn at(mut self, wall: &str) -> Setup {
         self.wall = Some(wall.to_owned());
+        self
+    }
+
+    /// Gives every program of this setup from now on a wall clock that [`Setup::move_wall`] moves while it runs; it
+    /// begins `ahead_s` seconds ahead of this machine's.
+    pub fn with_movable_wall(mut self, ahead_s: i64) -> Setup {
+        self.move_wall(ahead_s);
+        let file = self.path("wall").to_string_lossy().into_owned();
+        self.preload.push(faketime_library());
+        for (key, value) in [
+            ("FAKETIME_TIMESTAMP_FILE", file.as_str()),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ] {
+            self.environment.push((key.into(), value.into()));
+        }
+        self
+    }
+
+    /// Sets the wall clock of running programs `ahead_s` seconds ahead of this machine's, at once.
+    pub fn move_wall(&self, ahead_s: i64) {
+        let next = self.path("wall.next");
+        fs::write(&next, format!("{ahead_s:+}\n")).unwrap();
+        fs::rename(next, self.path("wall")).unwrap();
+    }
+
+    /// Lays a library over every program of this setup from now on.
+    pub fn preload(mut self, library: PathBuf) -> Setup {
+        self.preload.push(library);
+        self
+    }
+
+    /// Sets a variable in the environment of every program of this setup from now on.
+    pub fn env(mut self, key: &str, value: &str) -> Setup {
+        self.environment.push((key.into(), value.into()));
         self
     }
 
@@ -139,12 +179,18 @@ impl Setup {
             .args(arguments)
             .stdin(Stdio::null())
             .env("TZ", "UTC");
+        let mut preload = self.preload.clone();
         if let Some(wall) = &self.wall {
+            preload.push(faketime_library());
             command
-                .env("LD_PRELOAD", faketime_library())
                 .env("FAKETIME", format!("@{wall}"))
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
+        if !preload.is_empty() {
+            let all: Vec<_> = preload.iter().map(|path| path.to_string_lossy()).collect();
+            command.env("LD_PRELOAD", all.join(":"));
+        }
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -192,6 +238,11 @@ impl Daemon {
             daemon.http_status("/readyz") == Some(200)
         });
         daemon
+    }
+
+    /// Starts it and waits for nothing, for tests of refused starts ([`Daemon::wait`], [`Daemon::log`]).
+    pub fn start_refused(setup: &Setup) -> Daemon {
+        Daemon::spawn(setup)
     }
 
     /// Starts it and waits only until its API answers, for tests in which it must not become ready.

@@ -2,7 +2,8 @@
 //!
 //! Start with [`asterisk::Asterisk`] (a real PBX), [`sipp::Sipp`] (phones that behave as a scenario says),
 //! [`phone::Phone`] (a desk phone that registers and keeps what it heard), [`daemon::Setup`] and [`daemon::Daemon`] (the
-//! program under test). [`net::Net`] gives each test addresses of its own, so that tests of several processes run side
+//! program under test), [`floor::Floor`] (the people and cases in it), [`registrar::Registrar`] (a PBX of one socket).
+//! [`net::Net`] gives each test addresses of its own, so that tests of several processes run side
 //! by side. [`tone`] listens.
 //!
 //! Everything here blocks its thread and needs no async runtime. What is started is ended when its value is dropped, and,
@@ -19,9 +20,11 @@
 
 pub mod asterisk;
 pub mod daemon;
+pub mod floor;
 pub mod net;
 pub mod phone;
 pub mod process;
+pub mod registrar;
 pub mod sipp;
 pub mod tone;
 pub mod unit;

@@ -1,0 +1,134 @@
+//! People and cases of a test: agents, logins and debtors in the database of one [`Setup`], and a way into that
+//! database behind the daemon's back.
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::daemon::{Api, Daemon, Setup};
+
+/// The client that placed all cases.
+pub const CLIENT: &str = "bank";
+/// What the people of the cases are called: a name that is found wherever it leaks.
+pub const NAME: &str = "欧阳测试";
+
+/// Who works here. Tokens are as the command line printed them.
+pub struct Floor {
+    /// Tokens of the agents, in the order of their extensions.
+    pub agents: Vec<String>,
+    /// Token of a lead.
+    pub lead: String,
+    /// Token of a compliance officer.
+    pub compliance: String,
+    /// The numbers, in the order of their contact points; contact point and case `n` (from 1) have number `n - 1`.
+    pub numbers: Vec<String>,
+}
+
+impl Floor {
+    /// Imports a case for each number, and makes an agent for each extension, a lead and a compliance officer.
+    pub fn prepare(setup: &Setup, extensions: &[&str], numbers: &[&str]) -> Floor {
+        let mut csv = "case,debtor,name,relation,number\n".to_owned();
+        for (index, number) in numbers.iter().enumerate() {
+            csv.push_str(&format!("C{0},D{0},{NAME}{0},debtor,{number}\n", index + 1));
+        }
+        std::fs::write(setup.path("cases.csv"), csv).unwrap();
+        let file = setup.path("cases.csv");
+        setup.with_config(&[
+            "cases",
+            "import",
+            &file.to_string_lossy(),
+            "--client",
+            CLIENT,
+            "--batch",
+            "1",
+            "--new-client",
+            "Bank",
+        ]);
+        let user = |name: &str, role: &str, more: &[&str]| {
+            let mut arguments = vec!["users", "add", name, "--role", role, "--all-clients"];
+            arguments.extend(more);
+            setup.with_config(&arguments).trim().to_owned()
+        };
+        let agents = extensions
+            .iter()
+            .enumerate()
+            .map(|(index, extension)| {
+                let code = format!("A{}", index + 1);
+                user(
+                    &format!("agent-{}", index + 1),
+                    "agent",
+                    &["--agent", &code, "--extension", extension],
+                )
+            })
+            .collect();
+        Floor {
+            agents,
+            lead: user("lead", "lead", &[]),
+            compliance: user("compliance", "compliance", &[]),
+            numbers: numbers.iter().map(|&number| number.to_owned()).collect(),
+        }
+    }
+
+    /// The API as the first agent.
+    pub fn agent(&self, daemon: &Daemon) -> Api {
+        daemon.api(&self.agents[0])
+    }
+
+    /// Everything that no log may hold: numbers, names, tokens.
+    pub fn secrets(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.numbers.iter().map(String::as_str).collect();
+        all.extend(self.agents.iter().map(String::as_str));
+        all.extend([NAME, &self.lead, &self.compliance]);
+        all
+    }
+}
+
+/// A connection to a setup's SQLite file, as another program would have one.
+pub struct Store {
+    runtime: tokio::runtime::Runtime,
+    connection: SqliteConnection,
+}
+
+impl Store {
+    /// Opens the file.
+    pub fn open(setup: &Setup) -> Store {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(setup.path("ringfence.db"))
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .disable_statement_logging();
+        let connection = runtime.block_on(options.connect()).unwrap();
+        Store {
+            runtime,
+            connection,
+        }
+    }
+
+    /// Runs a statement.
+    pub fn run(&mut self, sql: &'static str) {
+        self.runtime
+            .block_on(sqlx::raw_sql(sql).execute(&mut self.connection))
+            .unwrap();
+    }
+
+    /// The first column of the first row, as a number.
+    pub fn number(&mut self, sql: &'static str) -> i64 {
+        self.runtime
+            .block_on(sqlx::query_scalar(sql).fetch_one(&mut self.connection))
+            .unwrap()
+    }
+
+    /// The first column of all rows, as text.
+    pub fn texts(&mut self, sql: &'static str) -> Vec<String> {
+        self.runtime
+            .block_on(sqlx::query_scalar(sql).fetch_all(&mut self.connection))
+            .unwrap()
+    }
+
+    /// Closes it.
+    pub fn close(self) {
+        self.runtime.block_on(self.connection.close()).unwrap();
+    }
+}
