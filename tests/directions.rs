@@ -161,12 +161,21 @@ fn sources(place: &Path) -> Vec<PathBuf> {
         .flat_map(|entry| {
             let path = entry.unwrap().path();
             match path.is_dir() {
+                true if is_test(&path) => Vec::new(),
                 true => sources(&path),
-                false if path.extension().is_some_and(|e| e == "rs") => vec![path],
+                false if path.extension().is_some_and(|e| e == "rs") && !is_test(&path) => {
+                    vec![path]
+                }
                 false => Vec::new(),
             }
         })
         .collect()
+}
+
+/// Modules of tests lie in folders or files that say so; every one of them is behind `cfg(test)`.
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    ["tests", "testing"].contains(&&*name) || name.ends_with("_tests") || name.ends_with("_random")
 }
 
 fn root() -> PathBuf {

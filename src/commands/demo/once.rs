@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use anyhow::{Context, bail};
 use ringfence_media::tone::goertzel;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use super::seed::Floor;
 use crate::{
@@ -67,7 +67,7 @@ pub(super) async fn run(
     let mut news = daemon.switchboard.events();
     let client = reqwest::Client::new();
     let url = |path: &str| format!("http://{}/api/v1/{path}", daemon.address);
-    let begun = Instant::now();
+    let begun = clock.monotonic();
     let answer = client
         .post(url("calls"))
         .bearer_auth(token)
@@ -95,9 +95,9 @@ pub(super) async fn run(
         .parse()?;
 
     let mut seen: Vec<&'static str> = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = begun + PATIENCE;
     loop {
-        let News::Call(event) = timeout_at(deadline, news.recv())
+        let News::Call(event) = timeout_at(deadline.into(), news.recv())
             .await
             .context("the call did not end within 60 s")??
         else {
@@ -112,7 +112,7 @@ pub(super) async fn run(
         writeln!(
             judge.out,
             "      {:>6.2} s {}{cause}",
-            begun.elapsed().as_secs_f64(),
+            (clock.monotonic() - begun).as_secs_f64(),
             event.state
         )?;
         seen.push(event.state);
@@ -129,7 +129,7 @@ pub(super) async fn run(
         judge.say(seen.contains(&state), what, state)?;
     }
 
-    let recording = sealed(daemon, call).await?;
+    let recording = sealed(daemon, clock, call).await?;
     judge_attempt(daemon, call, &mut judge).await?;
     judge_recording(
         daemon,
@@ -152,8 +152,12 @@ pub(super) async fn run(
 }
 
 /// The recording, once it is sealed.
-async fn sealed(daemon: &Daemon, call: CallId) -> anyhow::Result<store::recordings::Recording> {
-    let deadline = Instant::now() + PATIENCE;
+async fn sealed(
+    daemon: &Daemon,
+    clock: &Clock,
+    call: CallId,
+) -> anyhow::Result<store::recordings::Recording> {
+    let deadline = clock.monotonic() + PATIENCE;
     loop {
         let mut tx = daemon.db.read().await?;
         let found = store::recordings::of_call(&mut tx, call)
@@ -163,7 +167,9 @@ async fn sealed(daemon: &Daemon, call: CallId) -> anyhow::Result<store::recordin
         drop(tx);
         match found {
             Some(recording) => return Ok(recording),
-            None if Instant::now() > deadline => bail!("the recording was not sealed within 60 s"),
+            None if clock.monotonic() > deadline => {
+                bail!("the recording was not sealed within 60 s")
+            }
             None => sleep(Duration::from_millis(50)).await,
         }
     }
