@@ -3,15 +3,20 @@
 //! `config/ringfence.toml` lists every option with its default and its reason; a test parses it and finds
 //! exactly these defaults. What needs another file or a socket (keys, PBX) is checked where it is opened.
 
+mod defaults;
+mod secret;
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
-use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use self::secret::SecretSource;
 use crate::clock::TrustMode;
 
 /// The whole configuration of a daemon.
@@ -212,15 +217,6 @@ pub enum ClockSource {
 /// What stands in `trunk.server` for the built-in practice PBX.
 pub const PRACTICE: &str = "practice";
 
-/// Where a secret lies: a file, or a systemd credential. The secret itself is never part of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// A file readable by its owner only.
-    File(PathBuf),
-    /// `$CREDENTIALS_DIRECTORY/NAME`.
-    Credential(String),
-}
-
 /// What is wrong with a configuration, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -411,60 +407,6 @@ impl Config {
     }
 }
 
-impl SecretSource {
-    /// Where the secret lies on disk.
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Credential(name) => std::env::var_os("CREDENTIALS_DIRECTORY")
-                .map(PathBuf::from)
-                .unwrap_or_else(|| PathBuf::from("/run/credentials/ringfence.service"))
-                .join(name),
-        }
-    }
-
-    /// Reads a one-line secret such as a password; the trailing line break is not part of it.
-    pub fn read(&self, key: &'static str) -> Result<SecretString, ConfigError> {
-        let place = self.path();
-        let remedy = match self {
-            Self::File(_) => {
-                "make the file readable for the user the daemon runs as, and for nobody else"
-            }
-            Self::Credential(_) => {
-                "give the unit LoadCredential=, or write the path of a file instead of credential:NAME"
-            }
-        };
-        match std::fs::read_to_string(&place) {
-            Ok(text) => Ok(SecretString::from(
-                text.trim_end_matches(['\r', '\n']).to_owned(),
-            )),
-            Err(source) => Err(ConfigError::Secret {
-                key,
-                place,
-                source,
-                remedy,
-            }),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretSource {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.strip_prefix("credential:") {
-            Some("") => Err(D::Error::custom("credential: lacks its name")),
-            Some(name) if name.contains('/') => {
-                Err(D::Error::custom("a credential's name has no slash"))
-            }
-            Some(name) => Ok(Self::Credential(name.to_owned())),
-            None if text.starts_with('/') || text.starts_with("./") => Ok(Self::File(text.into())),
-            None => Err(D::Error::custom(
-                "write the path of a file (/… or ./…) or credential:NAME; the secret itself does not belong here",
-            )),
-        }
-    }
-}
-
 fn place(text: &str, error: &toml::de::Error) -> String {
     let before = error
         .span()
@@ -504,196 +446,4 @@ fn port_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RangeInclusi
         .ok_or_else(|| {
             D::Error::custom(format!("{text:?} is no port range; write \"20000-23999\""))
         })
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8085)),
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".into(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            url: "sqlite:/var/lib/ringfence/ringfence.db".into(),
-            node: "floor".into(),
-        }
-    }
-}
-
-impl Default for Vault {
-    fn default() -> Self {
-        Self {
-            dir: "/var/lib/ringfence/vault".into(),
-            keys_dir: "/var/lib/ringfence/keys".into(),
-            root_key: SecretSource::Credential("vault-root-key".into()),
-            retention_years: 2,
-            reserve_mib: 512,
-        }
-    }
-}
-
-impl Default for Trunk {
-    fn default() -> Self {
-        Self {
-            name: "pbx".into(),
-            server: String::new(),
-            transport: Transport::Udp,
-            bind: SocketAddr::from(([0, 0, 0, 0], 5070)),
-            advertise: String::new(),
-            domain: String::new(),
-            user: "ringfence".into(),
-            password: SecretSource::Credential("trunk-password".into()),
-            register_expires_s: 300,
-            qualify_s: 15,
-            session_expires_s: 300,
-            dial: "{e164}".into(),
-            caller_id: String::new(),
-        }
-    }
-}
-
-impl Default for Media {
-    fn default() -> Self {
-        Self {
-            bind: None,
-            advertise: None,
-            ports: 20_000..=23_999,
-            quarantine_s: 10,
-            threads: 1,
-            browser: None,
-            browser_advertise: None,
-        }
-    }
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self {
-            agent_ring_s: 20,
-            customer_ring_s: 45,
-            max: 200,
-            drain_s: 60,
-            wrap_up_s: 30,
-            silence_alarm_s: 10,
-        }
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            preset: "cn-plan".into(),
-            display_zone: "Asia/Shanghai".into(),
-            region: "CN".into(),
-        }
-    }
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self {
-            trust: TrustMode::Kernel,
-            source: ClockSource::System,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("test.toml"), [])
-    }
-
-    #[test]
-    fn the_shipped_file_holds_exactly_the_defaults() {
-        let shipped = parse(include_str!("../config/ringfence.toml")).unwrap();
-        assert_eq!(shipped, Config::default());
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
-        let error = parse("[vault]\nretention_yaers = 3\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("retention_yaers") && error.contains("line 2"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_retention_below_two_years_is_refused() {
-        let error = parse("[vault]\nretention_years = 1\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("vault.retention_years") && error.contains("raise it"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_password_in_the_file_is_refused_and_not_repeated() {
-        let error = parse("[trunk]\npassword = \"hunter2\"\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("does not belong here") && !error.contains("hunter2"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_environment_overrides_the_file() {
-        let over = [("trunk__register_expires_s".to_owned(), "77".to_owned())];
-        let config =
-            Config::parse("[trunk]\nregister_expires_s = 60\n", Path::new("t"), over).unwrap();
-        assert_eq!(config.trunk.register_expires_s, 77);
-        let wrong = [("trunk__sever".to_owned(), "x".to_owned())];
-        assert!(Config::parse("", Path::new("t"), wrong).is_err());
-    }
-
-    #[test]
-    fn the_practice_clock_is_refused_with_a_real_trunk() {
-        let practice = "[clock]\nsource = \"practice\"\n[trunk]\nserver = ";
-        let error = parse(&format!("{practice}\"10.0.0.5:5060\""))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("clock.source"), "{error}");
-        parse(&format!("{practice}\"practice\"")).unwrap();
-    }
-
-    #[test]
-    fn impossible_values_name_their_key() {
-        for (text, key) in [
-            ("[media]\nports = \"9-5\"", "9-5"),
-            ("[media]\nports = \"80-4000\"", "media.ports"),
-            ("[media]\nthreads = 0", "media.threads"),
-            ("[trunk]\nsession_expires_s = 10", "trunk.session_expires_s"),
-            ("[trunk]\ndial = \"90\"", "trunk.dial"),
-            ("[calls]\ncustomer_ring_s = 5", "calls.customer_ring_s"),
-            (
-                "[policy]\ndisplay_zone = \"Mars/Olympus\"",
-                "policy.display_zone",
-            ),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(key), "{text}: {error}");
-        }
-    }
 }
