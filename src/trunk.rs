@@ -135,6 +135,7 @@ type Offered = (LegHandle, String, mpsc::Receiver<LegEvent>);
 struct Prepare {
     destination: Destination,
     offer: sdp::Session,
+    ring: Option<Duration>,
     reply: oneshot::Sender<Result<Offered, LegFailure>>,
 }
 
@@ -279,16 +280,19 @@ impl Trunk {
         self.state.clone()
     }
 
-    /// Builds an INVITE without sending it, so that its snapshot can be made durable first.
+    /// Builds an INVITE without sending it, so that its snapshot can be made durable first. `ring` is how long the call
+    /// will let it ring; what the permit allows may be less.
     pub async fn prepare(
         &self,
         destination: Destination,
         offer: sdp::Session,
+        ring: Option<Duration>,
     ) -> Result<TrunkLeg, LegFailure> {
         let (reply, answer) = oneshot::channel();
         let prepare = Prepare {
             destination,
             offer,
+            ring,
             reply,
         };
         self.commands
@@ -396,7 +400,7 @@ impl Driver {
         let now = self.clock.monotonic();
         match command {
             Command::Prepare(prepare) => {
-                let result = self.prepare(&prepare.destination, prepare.offer);
+                let result = self.prepare(&prepare.destination, prepare.offer, prepare.ring);
                 let handle = result.as_ref().ok().map(|(handle, ..)| *handle);
                 if let (Err(_), Some(handle)) = (prepare.reply.send(result), handle) {
                     self.cut(handle, Hangup::normal());
@@ -449,6 +453,7 @@ impl Driver {
         &mut self,
         destination: &Destination,
         offer: sdp::Session,
+        ring: Option<Duration>,
     ) -> Result<Offered, LegFailure> {
         if !self.state.borrow().is_up() {
             return Err(LegFailure::Unreached);
@@ -473,11 +478,13 @@ impl Driver {
         let mut invite = Invite::new(uri(&user)?, NameAddr::new(uri(from)?), self.peer, offer);
         invite.contact_user = Some(self.settings.user.clone());
         invite.credentials = Some(self.credentials.clone());
-        // Rounded down: the peer must not ring longer than the window allows.
-        invite.expires = destination
+        // Whichever is shorter, rounded down: the peer must not ring longer than the window allows.
+        let permitted = destination
             .ring_ms()
-            .and_then(|ms| u64::try_from(ms / 1_000).ok())
-            .map(|seconds| Duration::from_secs(seconds.max(1)));
+            .and_then(|ms| u64::try_from(ms).ok())
+            .map(Duration::from_millis);
+        let shorter = [permitted, ring].into_iter().flatten().min();
+        invite.expires = shorter.map(|ring| Duration::from_secs(ring.as_secs().max(1)));
         let now = self.clock.monotonic();
         let (handle, snapshot) =
             self.socket

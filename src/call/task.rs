@@ -445,12 +445,12 @@ impl CallTask {
                 }
                 None => {
                     let permit = self.agent_permit.take();
-                    self.prepare(Leg::Agent, permit);
+                    self.prepare(Leg::Agent, permit, None);
                 }
             },
-            Effect::CallCustomer { .. } => {
+            Effect::CallCustomer { ring } => {
                 let permit = self.customer_permit.take();
-                self.prepare(Leg::Customer, permit);
+                self.prepare(Leg::Customer, permit, Some(ring));
             }
             Effect::OpenRecording => self.open_recording(),
             Effect::MarkSeizure => self.mark_seizure(),
@@ -477,7 +477,7 @@ impl CallTask {
     }
 
     /// Offers a leg: audio, INVITE, durable snapshot, and only then the first byte.
-    fn prepare(&mut self, leg: Leg, permit: Option<Permit>) {
+    fn prepare(&mut self, leg: Leg, permit: Option<Permit>, ring: Option<Duration>) {
         let side = self.side(leg);
         side.preparing = true;
         let floor = self.floor.clone();
@@ -505,7 +505,7 @@ impl CallTask {
                 let destination = permit
                     .redeem(floor.clock.wall_ms())
                     .map_err(Unprepared::Expired)?;
-                let prepared = floor.trunk.prepare(destination, offer.clone()).await;
+                let prepared = floor.trunk.prepare(destination, offer.clone(), ring).await;
                 let mut dialog = prepared.map_err(Unprepared::Failed)?;
                 let snapshot = std::mem::take(&mut dialog.snapshot);
                 if let Err(error) = dialogs.put(name_of(leg), snapshot).await {
