@@ -20,9 +20,11 @@ use crate::{
 
 /// Longest a practice call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Share of a channel's power that its own tone has at least, and the other side's at most.
-const OWN_TONE: f64 = 0.8;
-const OTHER_TONE: f64 = 0.05;
+/// Share of a channel's time in which its own tone is heard at least, and the other side's at most.
+const OWN_TONE: f64 = 0.9;
+const OTHER_TONE: f64 = 0.02;
+/// Samples listened to at once, 100 ms: short, so that a packet that came late does not spoil the whole by its phase.
+const WINDOW: usize = 800;
 /// Bytes before the samples of a plain PCM WAV.
 const WAV_HEADER: usize = 44;
 
@@ -252,15 +254,12 @@ async fn judge_recording(
         .enumerate()
     {
         let channel = channel(side);
-        let (own_share, other_share) = (
-            goertzel(&channel, own.into()),
-            goertzel(&channel, other.into()),
-        );
+        let (own_share, other_share) = (heard(&channel, own), heard(&channel, other));
         judge.say(
             own_share >= OWN_TONE && other_share <= OTHER_TONE,
             names[side],
             &format!(
-                "{own} Hz {:.0} %, {other} Hz {:.1} % of the channel's power",
+                "{own} Hz {:.0} %, {other} Hz {:.1} % of the time",
                 100.0 * own_share,
                 100.0 * other_share
             ),
@@ -280,6 +279,21 @@ async fn judge_recording(
             "hash chain broken"
         },
     )
+}
+
+/// Share of the windows in which a tone has most of the power.
+fn heard(channel: &[i16], hertz: u32) -> f64 {
+    let windows = channel.chunks_exact(WINDOW);
+    let count = windows.len().max(1);
+    let with = windows
+        .filter(|window| goertzel(window, hertz.into()) > 0.5)
+        .count();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a practice call has some hundred windows"
+    )]
+    let share = with as f64 / count as f64;
+    share
 }
 
 async fn judge_figures(
