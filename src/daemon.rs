@@ -72,11 +72,14 @@ impl Daemon {
         })?;
         let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
 
+        let metrics = Arc::new(api::install_metrics()?);
         let vault = open_vault(config)?;
         let db = open_store(config).await?;
         let recorder =
             Recorder::start(vault.clone()).context("cannot start the recorder's threads")?;
         settle::recordings_and_attempts(&db, &recorder, &clock, &config.store.node).await?;
+        // Read before a call can begin: a leg of now must never be taken for one of before.
+        let leftovers = settle::leftovers(&db, &config.store.node).await?;
 
         let caller_id = trunk.caller_id.clone().unwrap_or_default();
         let trunk = Trunk::start(trunk, clock.clone(), crate::random::bits()?).await?;
@@ -90,7 +93,6 @@ impl Daemon {
         })
         .context("media: cannot start the audio plane")?;
 
-        let metrics = Arc::new(api::install_metrics()?);
         let switchboard = Switchboard::start(
             Parts {
                 db: db.clone(),
@@ -119,7 +121,7 @@ impl Daemon {
                 display_zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
             },
         );
-        settle::dialogs(db.clone(), trunk.clone(), config.store.node.clone());
+        settle::release(db.clone(), trunk.clone(), leftovers);
 
         let library = Library::new(vault, db.clone(), clock.clone());
         if !address.ip().is_loopback() {

@@ -34,6 +34,7 @@ const SEALING: usize = 2;
 pub struct Recorder {
     vault: Vault,
     queue: SyncSender<Taken>,
+    writer: Arc<thread::JoinHandle<()>>,
     sealing: Arc<Semaphore>,
     _stop: Arc<StopOnDrop>,
 }
@@ -89,7 +90,7 @@ impl Recorder {
     pub fn start(vault: Vault) -> std::io::Result<Self> {
         let (queue, taken) = sync_channel(QUEUE);
         let stop = CancellationToken::new();
-        thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("recorder".into())
             .spawn(move || write_all(&taken))?;
         let (synced, stopped) = (vault.clone(), stop.clone());
@@ -99,6 +100,7 @@ impl Recorder {
         Ok(Self {
             vault,
             queue,
+            writer: Arc::new(writer),
             sealing: Arc::new(Semaphore::new(SEALING)),
             _stop: Arc::new(StopOnDrop(stop)),
         })
@@ -113,6 +115,16 @@ impl Recorder {
         client: String,
         created_ms: i64,
     ) -> Result<Opened, VaultError> {
+        // It ends with the last handle or by a fault of ours; without it nothing would be written.
+        if self.writer.is_finished() {
+            return Err(VaultError::Io {
+                act: "record into",
+                path: "the vault".into(),
+                source: std::io::Error::other(
+                    "the writing thread has ended; restart the daemon, its log says why",
+                ),
+            });
+        }
         let vault = self.vault.clone();
         blocking(move || {
             let begin = Begin {
@@ -183,6 +195,17 @@ impl Recorder {
                 }
             }
             vault.seal(id, &facts)
+        })
+        .await
+    }
+
+    /// What is known of a recording that is sealed; `None` if the vault has no sealed file of it.
+    pub async fn sealed(&self, id: RecordingId) -> Result<Option<Sealed>, VaultError> {
+        let vault = self.vault.clone();
+        blocking(move || match vault.describe(id.uuid()) {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(VaultError::NotFound(_) | VaultError::StillLive(_)) => Ok(None),
+            Err(error) => Err(error),
         })
         .await
     }

@@ -324,6 +324,15 @@ impl Trunk {
     }
 }
 
+impl Drop for TrunkLeg {
+    /// A leg nobody holds any more is released, whatever ended its owner; one that is gone already stays gone.
+    fn drop(&mut self) {
+        let _ = self
+            .commands
+            .try_send(Command::Cut(self.handle, Hangup::normal()));
+    }
+}
+
 impl TrunkLeg {
     /// Sends the INVITE.
     pub async fn send(&self) {
@@ -658,6 +667,8 @@ impl Driver {
             let before = state.clone();
             change(state);
             let changed = *state != before;
+            metrics::gauge!("ringfence_trunk_up", "trunk" => self.settings.name.clone())
+                .set(if state.is_up() { 1.0 } else { 0.0 });
             if changed && state.is_up() {
                 tracing::info!(
                     trunk = self.settings.name,

@@ -48,8 +48,15 @@ const WARN_BEFORE: Duration = Duration::from_secs(60);
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How long the task stays for the PBX's answer to BYE or CANCEL; after that the next start asks again.
 const LINGER: Duration = Duration::from_secs(5);
+/// Q.850 causes said to the PBX: normal clearing, incompatible destination.
+const CLEARING: u8 = 16;
+const INCOMPATIBLE: u8 = 88;
 /// Pauses between tries to close the attempt while the database is away.
 const CLOSE_RETRY: Duration = Duration::from_millis(500);
+/// Tries to note a seal while the database is away; the file itself is safe.
+const SEAL_ROW_TRIES: u32 = 120;
+/// How often that is said again.
+const CLOSE_REMIND: Duration = Duration::from_secs(60);
 
 /// What every call's task works with.
 pub struct Floorwork {
@@ -143,6 +150,8 @@ struct Side {
     sip: Option<SipLeg>,
     /// Being offered; its result comes back through `work`.
     preparing: bool,
+    /// Its INVITE was handed to the trunk.
+    invited: bool,
     /// The machine has released it.
     released: bool,
 }
@@ -153,6 +162,8 @@ enum Done {
     Opened(Option<Box<Opened>>),
     Seizure(Input),
     Nothing,
+    /// It panicked; which work it was is seen from what is still awaited.
+    Panicked,
 }
 
 enum Unprepared {
@@ -177,6 +188,8 @@ enum Tape {
         recording: Recording,
         bridged: Instant,
         answered_ms: i64,
+        /// That audio could not be written was told once.
+        broke: bool,
     },
 }
 
@@ -191,6 +204,8 @@ pub struct CallTask {
     browser: Option<Arc<AudioLeg>>,
     machine: Machine,
     began_ms: i64,
+    /// The customer INVITE leaves before this by both clocks, or not at all.
+    invite_until: (i64, Instant),
     agent: Side,
     customer: Side,
     tape: Tape,
@@ -247,6 +262,7 @@ impl CallTask {
                 Seat::DeskPhone => None,
                 Seat::Browser(leg) => Some(leg),
             },
+            invite_until: (granted.valid_until_ms, spec.invite_until),
             machine: Machine::new(spec, now),
             began_ms: clock.wall_ms(),
             agent: Side::default(),
@@ -303,11 +319,13 @@ impl CallTask {
     async fn wait(&mut self, until: Option<Instant>) -> Happened {
         let broke = async {
             match &self.tape {
-                Tape::Running { recording, .. } => {
-                    let mut broke = recording.broke();
-                    if broke.wait_for(|broke| *broke).await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
+                Tape::Running {
+                    recording,
+                    broke: false,
+                    ..
+                } => {
+                    // An error means that the writer is gone: that is broken too.
+                    let _ = recording.broke().wait_for(|broke| *broke).await;
                 }
                 _ => std::future::pending().await,
             }
@@ -317,7 +335,7 @@ impl CallTask {
             event = leg_event(&mut self.agent.sip) => Happened::Leg(Leg::Agent, event),
             event = leg_event(&mut self.customer.sip) => Happened::Leg(Leg::Customer, event),
             Some(event) = self.audio_events.1.recv() => Happened::Audio(event),
-            Some(done) = self.work.join_next() => Happened::Done(done.unwrap_or(Done::Nothing)),
+            Some(done) = self.work.join_next() => Happened::Done(done.unwrap_or(Done::Panicked)),
             () = broke => Happened::Broke,
             () = sleep(until) => Happened::Timeout,
         }
@@ -337,7 +355,12 @@ impl CallTask {
             Happened::Leg(leg, event) => self.on_leg(leg, event).await,
             Happened::Audio(event) => self.on_audio(event),
             Happened::Done(done) => self.on_done(done).await,
-            Happened::Broke => self.ready.push_back(Input::RecordingBroke),
+            Happened::Broke => {
+                if let Tape::Running { broke, .. } = &mut self.tape {
+                    *broke = true;
+                }
+                self.ready.push_back(Input::RecordingBroke);
+            }
             Happened::Timeout => {
                 let now = self.now();
                 self.machine.handle_timeout(now);
@@ -352,10 +375,10 @@ impl CallTask {
             Leg::Customer => &mut self.customer,
         };
         let Some(event) = event else {
-            // The trunk is gone, or gave the leg up because this task did not read.
+            // The trunk is gone, or gave the leg up because this task did not read. Its INVITE has left all the same.
             side.sip = None;
             self.ready
-                .push_back(Input::LegFailed(leg, LegFailure::Local));
+                .push_back(Input::LegFailed(leg, LegFailure::Unreached));
             return;
         };
         match event {
@@ -393,6 +416,10 @@ impl CallTask {
                     Err(error) => {
                         if let Some(error) = error {
                             tracing::warn!(call = %self.call, leg = name, %error, "an answer cannot be used");
+                            // The far side is off the hook, and the machine takes a failed leg for gone.
+                            if let Some(sip) = &side.sip {
+                                sip.dialog.cut(Some(INCOMPATIBLE)).await;
+                            }
                         }
                         self.ready.push_back(Input::LegAnswered(leg));
                         let refused = LegFailure::Refused {
@@ -472,11 +499,11 @@ impl CallTask {
             }
             Effect::Release { leg, how } => self.release(leg, how).await,
             Effect::CloseRecording { keep, at } => self.close_recording(keep, at),
-            Effect::CloseAttempt(outcome) => self.close_attempt(&outcome).await,
+            Effect::CloseAttempt(outcome) => self.close_attempt(outcome).await,
         }
     }
 
-    /// Offers a leg: audio, INVITE, durable snapshot, and only then the first byte.
+    /// Makes a leg ready: audio, INVITE, durable snapshot. [`Self::send_or_drop`] lets the first byte leave.
     fn prepare(&mut self, leg: Leg, permit: Option<Permit>, ring: Option<Duration>) {
         let side = self.side(leg);
         side.preparing = true;
@@ -512,7 +539,6 @@ impl CallTask {
                     dialog.cut(None).await;
                     return Err(local(&error));
                 }
-                dialog.send().await;
                 Ok(Box::new((
                     Audio::Own(audio),
                     SipLeg::new(dialog, local_session, offer),
@@ -524,20 +550,7 @@ impl CallTask {
 
     async fn on_done(&mut self, done: Done) {
         match done {
-            Done::Prepared(leg, Ok(prepared)) => {
-                let (audio, sip) = *prepared;
-                let now = self.now();
-                let side = self.side(leg);
-                side.preparing = false;
-                if side.released {
-                    // Cut while it was being offered.
-                    sip.dialog.cut(Some(16)).await;
-                    legs::close(audio, now);
-                } else {
-                    side.audio = Some(audio);
-                }
-                side.sip = Some(sip);
-            }
+            Done::Prepared(leg, Ok(prepared)) => self.send_or_drop(leg, *prepared).await,
             Done::Prepared(leg, Err(unprepared)) => {
                 self.side(leg).preparing = false;
                 self.ready.push_back(match unprepared {
@@ -562,7 +575,50 @@ impl CallTask {
             }
             Done::Seizure(input) => self.ready.push_back(input),
             Done::Nothing => {}
+            Done::Panicked => self.work_panicked(),
         }
+    }
+
+    /// The leg is ready and its snapshot durable, which may have taken a while: the INVITE leaves only if somebody
+    /// still wants the call and, for a customer, the permission still stands.
+    async fn send_or_drop(&mut self, leg: Leg, (audio, sip): (Audio, SipLeg)) {
+        let (now, wall_ms) = (self.now(), self.floor.clock.wall_ms());
+        let (until_ms, until) = self.invite_until;
+        let late = leg == Leg::Customer && (wall_ms >= until_ms || now >= until);
+        let side = self.side(leg);
+        side.preparing = false;
+        if side.released || late {
+            legs::close(audio, now);
+            // Nothing was sent, so nothing goes out; the trunk forgets it.
+            sip.dialog.cut(Some(CLEARING)).await;
+            self.journal.remove(name_of(leg));
+            if late {
+                self.ready.push_back(Input::PermitExpired);
+            }
+            return;
+        }
+        sip.dialog.send().await;
+        let side = self.side(leg);
+        side.invited = true;
+        side.audio = Some(audio);
+        side.sip = Some(sip);
+    }
+
+    /// A fault of ours in the work beside the call: what waits for it hears that it failed.
+    fn work_panicked(&mut self) {
+        tracing::error!(call = %self.call, "work for a call broke off; the call ends");
+        for leg in [Leg::Agent, Leg::Customer] {
+            if std::mem::take(&mut self.side(leg).preparing) {
+                self.ready
+                    .push_back(Input::LegFailed(leg, LegFailure::Local));
+            }
+        }
+        if matches!(self.tape, Tape::Opening) {
+            self.tape = Tape::None;
+            self.ready.push_back(Input::RecordingFailed);
+        }
+        // Ignored unless that is what the machine waits for.
+        self.ready.push_back(Input::SeizureFailed);
     }
 
     fn open_recording(&mut self) {
@@ -641,6 +697,7 @@ impl CallTask {
                 recording,
                 bridged: at,
                 answered_ms,
+                broke: false,
             };
         }
         metrics::histogram!("ringfence_bridge_seconds")
@@ -656,7 +713,7 @@ impl CallTask {
             legs::close(audio, now);
         }
         if let (Some(sip), Release::HangUp) = (&side.sip, how) {
-            sip.dialog.cut(Some(16)).await;
+            sip.dialog.cut(Some(CLEARING)).await;
         }
     }
 
@@ -684,6 +741,7 @@ impl CallTask {
                 recording,
                 bridged,
                 answered_ms,
+                ..
             } => {
                 debug_assert!(keep, "audio is never given up");
                 // The machine releases the legs too; whoever comes first stops the tap at this instant.
@@ -709,7 +767,10 @@ impl CallTask {
                                 tracing::error!(recording = %id, %error, "sealed, but its row says live; the next start settles it");
                             }
                         }
-                        Err(error) => tracing::error!(recording = %id, %error, "not sealed; the next start seals it"),
+                        Err(error) => {
+                            metrics::counter!("ringfence_recording_alarms_total", "kind" => "not_sealed").increment(1);
+                            tracing::error!(recording = %id, %error, "not sealed; the next start seals it");
+                        }
                     }
                     Done::Nothing
                 });
@@ -717,23 +778,32 @@ impl CallTask {
         }
     }
 
-    /// One transaction: the attempt's end, its roll-ups and its event. Tried until it stands.
-    async fn close_attempt(&mut self, outcome: &Outcome) {
+    /// One transaction: the attempt's end, its roll-ups and its event. Tried until it stands while the database is away;
+    /// what the database refuses for good is left to the next start, so that neither agent nor drain waits for ever.
+    async fn close_attempt(&mut self, mut outcome: Outcome) {
+        // Marked, but the call was over before the INVITE could leave: no cap and no figure counts it.
+        outcome.seized &= self.customer.invited;
+        let outcome = &outcome;
         let closing = Closing::of(outcome, self.began_ms);
-        let mut told = false;
+        let mut told: Option<Instant> = None;
         loop {
             let closed = async {
                 let mut tx = self.floor.db.begin().await?;
                 store::attempts::close(&mut tx, self.call, &closing).await?;
                 tx.commit().await
             };
-            match closed.await {
-                Ok(()) => break,
-                Err(error) if !told => {
-                    told = true;
-                    tracing::error!(call = %self.call, %error, "the attempt cannot be closed yet; trying on");
-                }
-                Err(_) => {}
+            let Err(error) = closed.await else {
+                break;
+            };
+            if !error.is_unavailable() {
+                tracing::error!(call = %self.call, %error, "the attempt cannot be closed; the next start settles it");
+                metrics::counter!("ringfence_attempts_not_closed_total").increment(1);
+                break;
+            }
+            let now = self.now();
+            if told.is_none_or(|told| now.saturating_duration_since(told) >= CLOSE_REMIND) {
+                told = Some(now);
+                tracing::error!(call = %self.call, %error, "the attempt cannot be closed yet; trying on");
             }
             tokio::time::sleep(CLOSE_RETRY).await;
         }
@@ -772,7 +842,7 @@ impl CallTask {
         tokio::select! {
             event = leg_event(&mut self.agent.sip) => Happened::Leg(Leg::Agent, event),
             event = leg_event(&mut self.customer.sip) => Happened::Leg(Leg::Customer, event),
-            Some(done) = self.work.join_next() => Happened::Done(done.unwrap_or(Done::Nothing)),
+            Some(done) = self.work.join_next() => Happened::Done(done.unwrap_or(Done::Panicked)),
             () = sleep(until) => Happened::Timeout,
         }
     }
@@ -879,12 +949,23 @@ async fn abandon_row(db: &Db, id: RecordingId) -> Result<(), store::Error> {
     tx.commit().await
 }
 
+/// Tried on while the database is away, as long as a stop may reasonably wait.
 async fn seal_row(
     db: &Db,
     id: RecordingId,
     seal: &store::recordings::Seal,
 ) -> Result<(), store::Error> {
-    let mut tx = db.begin().await?;
-    store::recordings::seal(&mut tx, id, seal).await?;
-    tx.commit().await
+    let mut tries = SEAL_ROW_TRIES;
+    loop {
+        let written = async {
+            let mut tx = db.begin().await?;
+            store::recordings::seal(&mut tx, id, seal).await?;
+            tx.commit().await
+        };
+        match written.await {
+            Err(error) if error.is_unavailable() && tries > 0 => tries -= 1,
+            done => return done,
+        }
+        tokio::time::sleep(CLOSE_RETRY).await;
+    }
 }

@@ -37,17 +37,19 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut state = daemon.trunk().watch();
+    let mut told = false;
     tokio::select! {
         _ = state.wait_for(crate::trunk::TrunkState::is_up) => {}
         () = sleep(PBX_PATIENCE) => tracing::warn!("the PBX is not there yet; calls fail until it is"),
-        _ = terminate.recv() => {}
+        _ = terminate.recv() => told = true,
+        _ = interrupt.recv() => told = true,
     }
     notify(&[NotifyState::Ready, NotifyState::Status("taking calls")]);
     let watchdog = watch_over(&daemon);
-    loop {
+    while !told {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => told = true,
+            _ = interrupt.recv() => told = true,
             _ = hangup.recv() => match reload() {
                 Ok(new) if new == *config => tracing::info!("the configuration is as it was"),
                 Ok(_) => tracing::warn!("the configuration is valid and has changed; restart to use it"),

@@ -1,8 +1,12 @@
 //! What a crash left open is settled before the first new call: recordings sealed, attempts closed, and the PBX's
 //! leftover channels released as soon as it can be reached.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use ringfence_recordings::Sealed;
 use ringfence_sip::DialogSnapshot;
 
 use crate::{
@@ -42,11 +46,8 @@ pub(super) async fn recordings_and_attempts(
             store::recordings::abandon(&mut tx, id).await?;
             continue;
         }
-        let duration_ms = i64::try_from(sealed.duration().as_millis()).unwrap_or(i64::MAX);
-        let ended_ms = sealed.facts.ended_ms;
-        let answered_ms = ended_ms.saturating_sub(duration_ms);
-        talked.insert(call, (answered_ms, ended_ms));
-        let row = coverage::row(sealed, Some(answered_ms), now_ms);
+        let (answered_ms, row) = row_of(sealed, now_ms);
+        talked.insert(call, (answered_ms, row.ended_at_ms));
         coverage::raise(sealed, &coverage::alarms(sealed, &row));
         if !store::recordings::seal(&mut tx, id, &row).await? {
             tracing::warn!(recording = %id, "a recovered recording has no row; `ringfence recordings verify` lists it");
@@ -61,9 +62,34 @@ pub(super) async fn recordings_and_attempts(
         );
         metrics::counter!("ringfence_recordings_sealed_total", "state" => "recovered").increment(1);
     }
+    // What could not be sealed keeps its row: there may be audio in it, and the next start tries again.
+    let unsealed: HashSet<RecordingId> = recovery
+        .failed
+        .iter()
+        .filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok())
+        .collect();
     for row in store::recordings::live_on(&mut tx, node).await? {
-        // Its call never got audio, or its file is gone.
-        let never_bridged = !talked.contains_key(&row.call);
+        if unsealed.contains(&row.id) {
+            continue;
+        }
+        let sealed = match recorder.sealed(row.id).await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::error!(recording = %row.id, %error, "a sealed recording cannot be read; its row stays as it is");
+                metrics::counter!("ringfence_recording_alarms_total", "kind" => "damaged").increment(1);
+                continue;
+            }
+        };
+        if let Some(sealed) = sealed {
+            // Sealed in order; only the database was away when its row should have said so.
+            let (from, seal) = row_of(&sealed, now_ms);
+            talked.entry(row.call).or_insert((from, seal.ended_at_ms));
+            store::recordings::seal(&mut tx, row.id, &seal).await?;
+            tracing::info!(recording = %row.id, "a sealed recording is linked to its call");
+            continue;
+        }
+        // No file: it was given up before anybody answered, or it is gone.
+        let never_bridged = !talked.contains_key(&row.call) && !answered(&mut tx, row.call).await?;
         let settled = if never_bridged {
             store::recordings::abandon(&mut tx, row.id).await?
         } else {
@@ -90,35 +116,47 @@ pub(super) async fn recordings_and_attempts(
     Ok(())
 }
 
-/// Ends, beside everything else, what the PBX still holds of calls from before.
-pub(super) fn dialogs(db: Db, trunk: Trunk, node: String) {
-    tokio::spawn(async move {
-        if let Err(error) = release(&db, &trunk, &node).await {
-            tracing::error!(%error, "the leftover channels of the PBX cannot be listed; they end by session timer");
-        }
-    });
+/// Whether the call's attempt was closed as answered before.
+async fn answered(tx: &mut store::Tx, call: CallId) -> Result<bool, store::Error> {
+    let attempt = store::attempts::by_id(tx, call).await?;
+    Ok(attempt.is_some_and(|attempt| attempt.answered_at_ms.is_some()))
 }
 
-async fn release(db: &Db, trunk: &Trunk, node: &str) -> Result<(), store::Error> {
+/// The row of a recording whose call is not there to tell when it was answered: its end less its length.
+fn row_of(sealed: &Sealed, now_ms: i64) -> (i64, store::recordings::Seal) {
+    let duration_ms = i64::try_from(sealed.duration().as_millis()).unwrap_or(i64::MAX);
+    let answered_ms = sealed.facts.ended_ms.saturating_sub(duration_ms);
+    (
+        answered_ms,
+        coverage::row(sealed, Some(answered_ms), now_ms),
+    )
+}
+
+/// The legs that the journal still holds: calls from before, as long as none has begun now.
+pub(super) async fn leftovers(db: &Db, node: &str) -> Result<Vec<Dialog>, store::Error> {
     let mut tx = db.read().await?;
-    let leftovers = store::dialogs::leftovers(&mut tx, node).await?;
-    drop(tx);
+    store::dialogs::leftovers(&mut tx, node).await
+}
+
+/// Ends, beside everything else, what the PBX still holds of calls from before.
+pub(super) fn release(db: Db, trunk: Trunk, leftovers: Vec<Dialog>) {
     if leftovers.is_empty() {
-        return Ok(());
+        return;
     }
-    let mut state = trunk.watch();
-    // Ends only with the trunk itself.
-    if state
-        .wait_for(crate::trunk::TrunkState::is_up)
-        .await
-        .is_err()
-    {
-        return Ok(());
-    }
-    for leftover in leftovers {
-        tokio::spawn(release_one(db.clone(), trunk.clone(), leftover));
-    }
-    Ok(())
+    tokio::spawn(async move {
+        // Ends only with the trunk itself.
+        let mut state = trunk.watch();
+        if state
+            .wait_for(crate::trunk::TrunkState::is_up)
+            .await
+            .is_err()
+        {
+            return;
+        }
+        for leftover in leftovers {
+            tokio::spawn(release_one(db.clone(), trunk.clone(), leftover));
+        }
+    });
 }
 
 async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
@@ -148,3 +186,7 @@ async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
         tracing::warn!(%call, leg, %error, "a released leg stays in the journal; the next start asks again");
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;
