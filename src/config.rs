@@ -397,6 +397,32 @@ impl Config {
             "0 calls".into(),
             "choose 1 or more",
         )?;
+        // Longer than a day is a slip of the pen, and instants that far away overflow.
+        for (key, seconds) in [
+            ("calls.drain_s", self.calls.drain_s),
+            ("calls.wrap_up_s", self.calls.wrap_up_s),
+            ("calls.silence_alarm_s", self.calls.silence_alarm_s),
+            ("media.quarantine_s", self.media.quarantine_s),
+        ] {
+            bound(
+                key,
+                seconds > 86_400,
+                format!("{seconds} s"),
+                "choose a day (86400) at most",
+            )?;
+        }
+        bound(
+            "calls.silence_alarm_s",
+            self.calls.silence_alarm_s == 0,
+            "0 s would call every pause a fault".into(),
+            "choose 1 or more",
+        )?;
+        bound(
+            "vault.reserve_mib",
+            self.vault.reserve_mib > 1 << 30,
+            format!("{} MiB", self.vault.reserve_mib),
+            "choose 2^30 MiB (a pebibyte) at most",
+        )?;
         bound(
             "policy.display_zone",
             jiff::tz::TimeZone::get(&self.policy.display_zone).is_err(),

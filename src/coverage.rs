@@ -116,3 +116,7 @@ pub fn raise(sealed: &Sealed, alarms: &[Alarm]) {
             .increment(1);
     }
 }
+
+#[cfg(test)]
+#[path = "coverage_tests.rs"]
+mod tests;

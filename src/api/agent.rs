@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
+    extract::Body,
     problem::{Problem, ProblemBody},
 };
 use crate::{ids::AgentId, switchboard::BrowserRefused};
@@ -78,7 +79,7 @@ struct ReceivedStats {
 async fn connect(
     caller: Caller,
     State(app): State<App>,
-    Json(offer): Json<Offer>,
+    Body(offer): Body<Offer>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     let agent = own_agent(&caller)?;
     let (session, sdp) = app.switchboard.connect_browser(agent, offer.sdp).await?;
@@ -118,7 +119,7 @@ async fn disconnect(
 async fn stats(
     caller: Caller,
     State(_app): State<App>,
-    Json(stats): Json<BrowserStats>,
+    Body(stats): Body<BrowserStats>,
 ) -> Result<StatusCode, Problem> {
     let agent = own_agent(&caller)?;
     let received = stats.received;

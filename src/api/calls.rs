@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -14,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
+    extract::RawBody,
     problem::{Problem, ProblemBody, ReasonBody},
 };
 use crate::{
@@ -106,7 +106,7 @@ async fn create(
     caller: Caller,
     State(app): State<App>,
     headers: HeaderMap,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     let new: NewCall =
         serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("the body: {e}")))?;
@@ -318,7 +318,9 @@ impl From<DialError> for Problem {
             DialError::Vault(why) => Self::Unavailable(format!(
                 "no recording, no call: the vault cannot take a new file: {why}"
             )),
-            DialError::Randomness => Self::Internal(anyhow::Error::new(error)),
+            DialError::Randomness | DialError::BrokeOff(_) => {
+                Self::Internal(anyhow::Error::new(error))
+            }
             DialError::Store(error) => error.into(),
         }
     }

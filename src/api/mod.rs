@@ -7,6 +7,7 @@ mod agent;
 mod auth;
 mod calls;
 mod events;
+mod extract;
 mod health;
 mod metrics;
 mod pages;
@@ -17,7 +18,7 @@ mod stats;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, response::IntoResponse};
+use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -29,6 +30,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use self::metrics::install as install_metrics;
 use crate::{clock::Clock, library::Library, store::Db, switchboard::Switchboard};
+
+/// Bytes of a request's body; a session description of a browser is the largest.
+const BODY_LIMIT: usize = 64 * 1024;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -117,11 +121,8 @@ pub fn router(app: App) -> Router {
         .fallback(|| async {
             problem::Problem::NotFound("no such path; see /api/v1/openapi.json".into())
         })
-        .method_not_allowed_fallback(|| async {
-            let problem = problem::Problem::Invalid("this path does not know that method".into());
-            (axum::http::StatusCode::METHOD_NOT_ALLOWED, problem).into_response()
-        })
-        .layer(DefaultBodyLimit::max(64 * 1024))
+        .method_not_allowed_fallback(|| async { problem::Problem::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(app);
     for (name, value) in headers {
         router = router.layer(SetResponseHeaderLayer::if_not_present(

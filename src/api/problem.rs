@@ -54,6 +54,10 @@ pub enum Problem {
     NotFound(String),
     /// The request is malformed.
     Invalid(String),
+    /// The path exists, for other methods.
+    MethodNotAllowed,
+    /// The body is beyond the limit.
+    TooLarge,
     /// It is well formed, and cannot be served.
     Unprocessable(String),
     /// It contradicts the present state: agent busy, key used for another request.
@@ -88,6 +92,18 @@ impl Problem {
             Self::Forbidden(d) => (StatusCode::FORBIDDEN, "forbidden", "Not with this role", d.clone()),
             Self::NotFound(d) => (StatusCode::NOT_FOUND, "not-found", "Not found", d.clone()),
             Self::Invalid(d) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid", d.clone()),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Not with this method",
+                "this path does not know that method; see /api/v1/openapi.json".to_owned(),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The body is too large",
+                format!("a body has at most {} bytes", super::BODY_LIMIT),
+            ),
             Self::Unprocessable(d) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "This cannot be served", d.clone())
             }
@@ -166,5 +182,82 @@ impl IntoResponse for Problem {
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         Self::Internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    async fn answer(problem: Problem) -> (Response, serde_json::Value) {
+        let response = problem.into_response();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+        let json = serde_json::from_slice(&bytes).unwrap();
+        (Response::from_parts(parts, axum::body::Body::empty()), json)
+    }
+
+    #[tokio::test]
+    async fn every_problem_repeats_its_status_names_its_kind_and_says_what_to_do() {
+        let problems = [
+            Problem::Unauthenticated,
+            Problem::Forbidden("ask".into()),
+            Problem::NotFound("none".into()),
+            Problem::Invalid("bad".into()),
+            Problem::MethodNotAllowed,
+            Problem::TooLarge,
+            Problem::Unprocessable("no codec".into()),
+            Problem::Conflict("busy".into()),
+            Problem::Unavailable("draining".into()),
+            Problem::RangeNotSatisfiable { length: 44 },
+            Problem::Internal(anyhow::anyhow!("secret")),
+        ];
+        let mut kinds = std::collections::HashSet::new();
+        for problem in problems {
+            let (response, json) = answer(problem).await;
+            assert_eq!(json["status"], response.status().as_u16(), "{json}");
+            assert!(response.status().as_u16() >= 400);
+            let headers = response.headers();
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+            assert!(!json["detail"].as_str().unwrap().is_empty(), "{json}");
+            assert!(json.get("reasons").is_none() && json.get("receipt").is_none());
+            let kind = json["type"].as_str().unwrap().to_owned();
+            assert!(kind.starts_with("urn:ringfence:problem:") && kinds.insert(kind));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_our_own_fault_is_never_sent() {
+        let (_, json) = answer(Problem::Internal(anyhow::anyhow!("secret"))).await;
+        assert!(!json.to_string().contains("secret"), "{json}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_carries_every_reason_and_its_receipt() {
+        let reason = |code: &str| ReasonBody {
+            code: code.into(),
+            text: String::new(),
+            text_zh: String::new(),
+            clause: String::new(),
+        };
+        let (response, json) = answer(Problem::Refused {
+            reasons: vec![reason("window"), reason("holiday")],
+            receipt: "r1".into(),
+        })
+        .await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(json["reasons"][1]["code"], "holiday");
+        assert_eq!(json["receipt"], "r1");
+    }
+
+    #[tokio::test]
+    async fn headers_say_when_to_come_back_and_how_long_the_file_is() {
+        let (response, _) = answer(Problem::Unavailable(String::new())).await;
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let (response, _) = answer(Problem::RangeNotSatisfiable { length: 44 }).await;
+        assert_eq!(response.headers()[header::CONTENT_RANGE], "bytes */44");
+        let (response, _) = answer(Problem::Unauthenticated).await;
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
     }
 }

@@ -4,7 +4,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -16,6 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
+    extract::Parameters,
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -85,7 +86,7 @@ struct RecordingBody {
 async fn list(
     caller: Caller,
     State(app): State<App>,
-    Query(wanted): Query<Wanted>,
+    Parameters(wanted): Parameters<Wanted>,
 ) -> Result<Json<Vec<RecordingBody>>, Problem> {
     caller.must(Right::Recordings)?;
     let before = match wanted.before.as_deref().map(str::parse::<RecordingId>) {

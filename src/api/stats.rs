@@ -1,9 +1,6 @@
 //! `/api/v1/stats`: connect rates from the roll-up, with their definitions beside them.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -11,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
+    extract::Parameters,
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -47,7 +45,7 @@ struct Wanted {
 async fn rates(
     caller: Caller,
     State(app): State<App>,
-    Query(wanted): Query<Wanted>,
+    Parameters(wanted): Parameters<Wanted>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     caller.must(Right::Figures)?;
     if !matches!(caller.scope, Scope::All) {

@@ -143,6 +143,33 @@ impl CallHandle {
     }
 }
 
+/// What an observed handle was told, for the tests of those who hold handles.
+#[cfg(test)]
+pub struct Told(mpsc::Receiver<Ask>);
+
+#[cfg(test)]
+impl Told {
+    /// The next request; `None` once the handle is gone.
+    pub async fn next(&mut self) -> Option<&'static str> {
+        Some(match self.0.recv().await? {
+            Ask::HangUp => "hang_up",
+            Ask::AgentGone => "agent_gone",
+            Ask::Drain => "drain",
+        })
+    }
+}
+
+#[cfg(test)]
+impl CallHandle {
+    /// A handle without a call.
+    pub fn observed() -> (Self, Told) {
+        let (asks, told) = mpsc::channel(8);
+        let (_, state) = watch::channel("talking");
+        let over = None;
+        (Self { asks, state, over }, Told(told))
+    }
+}
+
 /// One side of the call.
 #[derive(Default)]
 struct Side {

@@ -1,7 +1,9 @@
 //! `ringfence recordings`: list, export and verify, beside a running daemon. Every export is in the log of accesses.
 
 use std::{
+    collections::HashSet,
     io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +22,9 @@ use crate::{
         users::{Role, Scope, User},
     },
 };
+
+/// Rows read at once.
+const PAGE: u32 = 500;
 
 /// Arguments of `ringfence recordings`.
 #[derive(Debug, Args)]
@@ -76,8 +81,42 @@ pub async fn run(
     }
 }
 
-async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let everything = User {
+/// Recordings that the database counts as kept and the vault does not have; says which.
+async fn missing(
+    vault: &Vault,
+    db: &Db,
+    found: &HashSet<RecordingId>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<u64> {
+    let (mut missing, mut before) = (0, None);
+    loop {
+        let mut tx = db.read().await?;
+        let page = store::recordings::list(&mut tx, &everything(), None, before, PAGE).await?;
+        drop(tx);
+        let Some(last) = page.last() else {
+            return Ok(missing);
+        };
+        before = Some(last.id);
+        for row in page {
+            let why = match row.state {
+                RecordingState::Sealed | RecordingState::Recovered
+                    // Asked again: it may have been sealed while the others were read.
+                    if !found.contains(&row.id) && vault.describe(row.id.uuid()).is_err() =>
+                {
+                    "the database knows it and the vault does not have it"
+                }
+                RecordingState::Lost => "it was lost: audio was expected and no file was found",
+                _ => continue,
+            };
+            missing += 1;
+            writeln!(out, "{}: {why}", row.id)?;
+        }
+    }
+}
+
+/// The command line sees all clients: whoever runs it can read database and key anyway.
+fn everything() -> User {
+    User {
         id: crate::ids::UserId::new(0),
         name: ACTOR.into(),
         role: Role::Admin,
@@ -85,7 +124,10 @@ async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Resu
         scope: Scope::All,
         revoked_at_ms: None,
         used_at_ms: None,
-    };
+    }
+}
+
+async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let mut tx = db.read().await?;
     let mut table = comfy_table::Table::new();
     table.set_header([
@@ -100,7 +142,7 @@ async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Resu
     let date = |ms: i64| {
         jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
     };
-    for recording in store::recordings::list(&mut tx, &everything, None, None, limit).await? {
+    for recording in store::recordings::list(&mut tx, &everything(), None, None, limit).await? {
         let Recording {
             id,
             call,
@@ -146,7 +188,10 @@ async fn export(
         .with_context(|| format!("there is no recording {id}; see `ringfence recordings list`"))?;
     drop(tx);
     // Before the access is logged: a file that cannot be made is no access.
-    let mut file = std::fs::File::create_new(output).with_context(|| {
+    // It is plaintext from here on: for its owner only.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(output).with_context(|| {
         format!(
             "cannot make {}; choose a name that does not exist yet",
             output.display()
@@ -184,6 +229,7 @@ async fn verify(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     let (mut good, mut bad) = (0_u64, 0_u64);
+    let mut found = HashSet::new();
     let verdicts: Box<dyn Iterator<Item = ringfence_recordings::Verdict>> = match id {
         Some(id) => Box::new(std::iter::once(ringfence_recordings::Verdict {
             recording: id.uuid(),
@@ -193,6 +239,7 @@ async fn verify(
     };
     for verdict in verdicts {
         let id = RecordingId::from_uuid(verdict.recording);
+        found.insert(id);
         match verdict.result {
             Ok(sealed) => {
                 let mut tx = db.read().await?;
@@ -222,6 +269,9 @@ async fn verify(
                 writeln!(out, "{id}: {error}")?;
             }
         }
+    }
+    if id.is_none() {
+        bad += missing(vault, db, &found, out).await?;
     }
     writeln!(out, "{good} recordings are whole, {bad} are not")?;
     if bad > 0 {

@@ -76,7 +76,8 @@ pub(super) async fn recordings_and_attempts(
             Ok(sealed) => sealed,
             Err(error) => {
                 tracing::error!(recording = %row.id, %error, "a sealed recording cannot be read; its row stays as it is");
-                metrics::counter!("ringfence_recording_alarms_total", "kind" => "damaged").increment(1);
+                metrics::counter!("ringfence_recording_alarms_total", "kind" => "damaged")
+                    .increment(1);
                 continue;
             }
         };

@@ -112,7 +112,10 @@ async fn a_recording_that_was_sealed_while_the_database_was_away_gets_its_row() 
     let row = left.row().await;
     assert_eq!(row.state, RecordingState::Sealed);
     let seal = row.seal.unwrap();
-    assert_eq!((seal.duration_ms, seal.ended_at_ms), (2_000, NOW_MS + 9_000));
+    assert_eq!(
+        (seal.duration_ms, seal.ended_at_ms),
+        (2_000, NOW_MS + 9_000)
+    );
     assert_eq!(seal.started_at_ms, Some(NOW_MS + 7_000));
     assert_eq!(left.cause().await, Some(Cause::Answered));
     left.settle().await;
@@ -146,12 +149,7 @@ async fn a_file_that_cannot_be_sealed_keeps_its_row_for_the_next_start() {
 #[tokio::test]
 async fn a_row_without_a_file_was_given_up_before_the_answer() {
     let left = left().await;
-    std::fs::remove_file(
-        left.dir
-            .path()
-            .join(format!("vault/live/{}.live", left.id)),
-    )
-    .unwrap();
+    std::fs::remove_file(left.dir.path().join(format!("vault/live/{}.live", left.id))).unwrap();
     left.settle().await;
     assert_eq!(left.row().await.state, RecordingState::Abandoned);
     assert_eq!(left.cause().await, Some(Cause::Crashed));

@@ -176,3 +176,70 @@ pub fn behaviour(dialled: &str) -> Behaviour {
         .find(|debtor| debtor.number.trim_start_matches('+') == dialled.trim_start_matches('+'))
         .map_or(Behaviour::DoesNotExist, |debtor| debtor.behaviour)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_number_is_found_with_and_without_its_plus() {
+        for debtor in DEBTORS {
+            assert_eq!(behaviour(debtor.number), debtor.behaviour);
+            assert_eq!(
+                behaviour(debtor.number.trim_start_matches('+')),
+                debtor.behaviour
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_does_not_exist() {
+        for dialled in ["", "+", "13800000001", "+8613800000099", "1001"] {
+            assert_eq!(behaviour(dialled), Behaviour::DoesNotExist, "{dialled}");
+        }
+        assert!(desk_phone("").is_none() && desk_phone("+8613800000001").is_none());
+    }
+
+    #[test]
+    fn numbers_extensions_and_voices_are_each_their_own() {
+        let numbers: HashSet<_> = DEBTORS.iter().map(|d| d.number).collect();
+        let extensions: HashSet<_> = DESK_PHONES.iter().map(|p| p.extension).collect();
+        assert_eq!(
+            (numbers.len(), extensions.len()),
+            (DEBTORS.len(), DESK_PHONES.len())
+        );
+        let mut tones: Vec<u32> = DESK_PHONES.iter().map(|p| p.tone_hz).collect();
+        tones.extend(DEBTORS.iter().filter_map(|d| match d.behaviour {
+            Behaviour::Answers { tone_hz, .. } => Some(tone_hz),
+            _ => None,
+        }));
+        let distinct: HashSet<_> = tones.iter().collect();
+        assert_eq!(distinct.len(), tones.len(), "two voices sound alike");
+        // Far enough apart, and below half the sample rate, to be told apart by ear and by machine.
+        assert!(tones.iter().all(|hz| (300..3_400).contains(hz)));
+    }
+
+    #[test]
+    fn every_way_a_call_can_end_can_be_practised() {
+        let some = |wanted: fn(&Behaviour) -> bool| DEBTORS.iter().any(|d| wanted(&d.behaviour));
+        assert!(some(|b| matches!(
+            b,
+            Behaviour::Answers {
+                hangs_up_after: Some(_),
+                ..
+            }
+        )));
+        assert!(some(|b| matches!(
+            b,
+            Behaviour::Answers {
+                hangs_up_after: None,
+                ..
+            }
+        )));
+        assert!(some(|b| *b == Behaviour::RingsOut) && some(|b| *b == Behaviour::Busy));
+        assert!(some(|b| matches!(b, Behaviour::Rejects { .. })));
+        assert!(some(|b| *b == Behaviour::DoesNotExist));
+    }
+}

@@ -74,8 +74,20 @@ impl BrowserSeat {
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Switchboard {
-    /// Answers a browser's offer; its agent's calls go through it from now on.
+    /// Answers a browser's offer; its agent's calls go through it from now on. Runs to its end even if the asker goes
+    /// away, so that no connection stays that nobody watches.
     pub async fn connect_browser(
+        &self,
+        agent: AgentId,
+        offer: String,
+    ) -> Result<(String, String), BrowserRefused> {
+        let this = self.clone();
+        tokio::spawn(async move { this.answer_browser(agent, offer).await })
+            .await
+            .unwrap_or_else(|error| Err(BrowserRefused::Ours(error.to_string())))
+    }
+
+    async fn answer_browser(
         &self,
         agent: AgentId,
         offer: String,

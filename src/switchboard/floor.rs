@@ -75,6 +75,17 @@ pub(super) enum Ask {
 struct Desk {
     agent: Agent,
     browser: Option<BrowserSeat>,
+    /// The call that goes, or will go, through a browser, and that connection's number.
+    through: Option<(CallId, u64)>,
+}
+
+impl Desk {
+    /// Whether `call` was to go through a connection that is gone by now.
+    fn lost_browser_of(&self, call: CallId) -> bool {
+        let present = self.browser.as_ref().map(BrowserSeat::number);
+        self.through
+            .is_some_and(|(through, number)| through == call && present != Some(number))
+    }
 }
 
 struct Live {
@@ -143,7 +154,12 @@ impl Floor {
             } => {
                 self.reserved = self.reserved.saturating_sub(1);
                 let now = self.clock.monotonic();
-                let _ = self.desk(agent).agent.answered(call, now);
+                let desk = self.desk(agent);
+                // The floor knows an agent with a running call as on it, from the agent's ringing on.
+                let _ = desk.agent.answered(call, now);
+                if desk.lost_browser_of(call) {
+                    handle.agent_gone();
+                }
                 if self.draining.as_ref().is_some_and(|d| d.told) {
                     handle.drain();
                 }
@@ -201,6 +217,7 @@ impl Floor {
             Desk {
                 agent,
                 browser: None,
+                through: None,
             }
         });
         desk.agent.handle_timeout(now);
@@ -223,6 +240,7 @@ impl Floor {
             let _ = desk.agent.refused(call, now);
             return Err(DialError::Full(self.settings.max_calls));
         }
+        desk.through = desk.browser.as_ref().map(|seat| (call, seat.number()));
         let seat = desk
             .browser
             .as_ref()
@@ -259,7 +277,11 @@ impl Floor {
             return;
         }
         desk.browser = None;
-        let call = desk.agent.call();
+        // A call that began on the desk phone goes on; one that is still being decided is told when it begins.
+        let call = desk
+            .through
+            .filter(|(_, through)| *through == number)
+            .map(|(call, _)| call);
         if let Some(live) = call.and_then(|call| self.calls.get(&call)) {
             live.handle.agent_gone();
         }
@@ -278,7 +300,7 @@ impl Floor {
             desk.agent.state(),
             AgentState::Reserved { .. } | AgentState::OnCall { .. }
         );
-        if in_call && desk.browser.is_some() {
+        if in_call && desk.through.is_some() {
             return Err(BrowserRefused::InCall);
         }
         Ok(desk.browser.replace(seat).map(|old| old.name()))
@@ -312,3 +334,7 @@ async fn wait(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "floor_tests.rs"]
+mod tests;

@@ -185,6 +185,9 @@ pub enum DialError {
     /// No recording, no call.
     #[error("the vault cannot take a new file: {0}")]
     Vault(String),
+    /// A fault of ours while deciding.
+    #[error("deciding the call broke off: {0}")]
+    BrokeOff(String),
     /// No random bits for an id.
     #[error("the kernel gave no random bits")]
     Randomness,
@@ -250,6 +253,32 @@ pub struct Standing {
     pub clock: String,
     /// Being stopped.
     pub draining: bool,
+}
+
+/// A reserved agent, free again when this is dropped on any way out but the one on which the call begins.
+struct Reserved {
+    asks: mpsc::Sender<Ask>,
+    held: Option<(AgentId, CallId)>,
+}
+
+impl Reserved {
+    fn used(mut self) {
+        self.held = None;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let Some((agent, call)) = self.held.take() else {
+            return;
+        };
+        let release = Ask::Release { agent, call };
+        // A full inbox is waited for elsewhere: a drop cannot wait.
+        if let Err(mpsc::error::TrySendError::Full(release)) = self.asks.try_send(release) {
+            let asks = self.asks.clone();
+            tokio::spawn(async move { asks.send(release).await });
+        }
+    }
 }
 
 /// A handle on the floor; clones share it.
@@ -324,8 +353,14 @@ impl Switchboard {
     }
 
     /// A click: decides, and if allowed begins the call. Returns before anything rings.
+    ///
+    /// Runs to its end even if the asker goes away: a browser that closes its connection in the middle must leave
+    /// neither a reserved agent nor an attempt without a call.
     pub async fn dial(&self, request: DialRequest) -> Result<DialAnswer, DialError> {
-        let answer = self.dial_inner(request).await;
+        let this = self.clone();
+        let answer = tokio::spawn(async move { this.dial_inner(request).await })
+            .await
+            .unwrap_or_else(|error| Err(DialError::BrokeOff(error.to_string())));
         let word = match &answer {
             Ok(DialAnswer::Accepted { .. }) => "accepted",
             Ok(DialAnswer::Refused { .. }) => "refused",
@@ -355,28 +390,15 @@ impl Switchboard {
                 reply,
             })
             .await??;
-        let receipt = ReceiptId::from_parts(self.clock().wall_ms(), random()?);
-        let gated = match self.gate.decide(&request, call, receipt).await {
-            Ok(gated) => gated,
-            Err(error) => {
-                self.tell(Ask::Release {
-                    agent: request.agent,
-                    call,
-                })
-                .await;
-                return Err(error);
-            }
+        let reserved = Reserved {
+            asks: self.asks.clone(),
+            held: Some((request.agent, call)),
         };
-        match gated {
-            Gated::Before(answer) | Gated::Refused(answer) => {
-                self.tell(Ask::Release {
-                    agent: request.agent,
-                    call,
-                })
-                .await;
-                Ok(answer)
-            }
+        let receipt = ReceiptId::from_parts(self.clock().wall_ms(), random()?);
+        match self.gate.decide(&request, call, receipt).await? {
+            Gated::Before(answer) | Gated::Refused(answer) => Ok(answer),
             Gated::Allowed(allowed) => {
+                reserved.used();
                 tracing::info!(%call, agent = %request.agent, "a call begins");
                 let agent = request.agent;
                 let (task, mut handle) =
@@ -403,7 +425,9 @@ impl Switchboard {
                         })
                         .await;
                     if let Err(error) = run.await {
+                        // Its legs are cut as they are dropped; while its attempt is open it counts against every cap.
                         tracing::error!(%call, %error, "a call's task broke off; it is settled at the next start");
+                        metrics::counter!("ringfence_attempts_not_closed_total").increment(1);
                     }
                     let _ = asks.send(Ask::End { call }).await;
                 });
@@ -484,8 +508,11 @@ impl Switchboard {
             .iter()
             .filter(|a| a.active)
             .filter_map(|a| Extension::parse(&a.extension).ok());
-        let extensions = Extensions::new(listed, &self.settings.short_codes)
-            .map_err(|_| DialError::AgentUnknown)?;
+        let extensions =
+            Extensions::new(listed, &self.settings.short_codes).map_err(|error| {
+                tracing::error!(%error, "the agents' extensions cannot be used; correct them with `ringfence users`");
+                DialError::AgentUnknown
+            })?;
         let own = Extension::parse(&agent.extension).map_err(|_| DialError::AgentUnknown)?;
         extensions.permit(&own).ok_or(DialError::AgentUnknown)
     }
