@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint doc deny
+.PHONY: help demo test bench fuzz fmt lint doc deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ test: ## Install the peers, then run every check and every test; the first failu
 
 bench: ## Measure the figures this project claims, each beside its peer in the same run
 	scripts/bench
+
+fuzz: ## Fuzz SIP messages, SDP and operation lists, a minute each (needs a nightly toolchain and cargo-fuzz)
+	for target in message sdp operations; do \
+	  (cd sip && cargo +nightly fuzz run $$target -- -max_total_time=60) || exit 1; done
 
 fmt: ## Format all code
 	cargo fmt --all
