@@ -176,7 +176,7 @@ pub struct Calls {
     pub max: usize,
     /// Seconds SIGTERM waits.
     pub drain_s: u64,
-    /// Seconds of wrap-up; 0 means until the agent says so.
+    /// Seconds of wrap-up; 0 means none.
     pub wrap_up_s: u64,
     /// Seconds without audio before an alarm.
     pub silence_alarm_s: u64,

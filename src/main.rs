@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ringfence::{
     clock::Clock,
-    commands::{cases, check, demo, keys, recordings, serve, stats, users},
+    commands::{cases, check, demo, keys, receipts, recordings, serve, stats, users},
     config::{Config, Log, LogFormat},
     daemon, logging,
     phone::ShortCodes,
@@ -38,6 +38,8 @@ enum Command {
     Check,
     /// List, export and verify recordings
     Recordings(recordings::RecordingsArgs),
+    /// Prove a decision of the gate
+    Receipts(receipts::ReceiptsArgs),
     /// Print and recount the figures
     Stats(stats::StatsArgs),
     /// Import and list cases
@@ -110,6 +112,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 &mut out,
             )
             .await
+        }
+        Command::Receipts(args) => {
+            quiet()?;
+            receipts::run(args, &daemon::open_store(&load()?).await?, &mut out).await
         }
         Command::Stats(args) => {
             quiet()?;

@@ -52,6 +52,15 @@ pub fn install() -> anyhow::Result<Handle> {
         "ringfence_recording_alarms_total",
         "Recordings that are not as they should be, by kind"
     );
+    metrics::describe_counter!(
+        "ringfence_attempts_not_closed_total",
+        "Attempts that stay open until the next start settles them"
+    );
+    metrics::describe_histogram!(
+        "ringfence_browser_round_trip_seconds",
+        metrics::Unit::Seconds,
+        "Round trip as agents' browsers report it"
+    );
     metrics::describe_histogram!(
         "ringfence_bridge_seconds",
         metrics::Unit::Seconds,

@@ -137,6 +137,13 @@ fn welcome(
         out,
         "\nWatch: curl -sN http://{address}/api/v1/events -H 'Authorization: Bearer {token}'"
     )?;
+    if let Some((_, _, qa)) = floor.logins.iter().find(|(_, role, _)| *role == "qa") {
+        writeln!(
+            out,
+            "Hear it afterwards (agent left, debtor right):\n  curl -s http://{address}/api/v1/recordings -H 'Authorization: Bearer {qa}'\n  \
+             curl -s -o call.wav http://{address}/api/v1/recordings/RECORDING/export -H 'Authorization: Bearer {qa}'"
+        )?;
+    }
     writeln!(
         out,
         "Talk yourself: open http://{address}/agent and paste the same token."

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod check;
 pub mod demo;
 pub mod keys;
+pub mod receipts;
 pub mod recordings;
 pub mod serve;
 pub mod stats;

@@ -18,6 +18,7 @@ use crate::{
     library::{Library, Purpose},
     store::{
         self, Db,
+        access::Verdict as Chain,
         recordings::{Recording, RecordingState},
         users::{Role, Scope, User},
     },
@@ -51,7 +52,7 @@ pub enum RecordingsCommand {
         #[arg(long, short)]
         output: Option<PathBuf>,
     },
-    /// Read every recording to its end and prove that nothing is missing or altered
+    /// Read every recording to its end and prove that nothing is missing or altered, in vault, database and access log
     Verify {
         /// Only this one
         id: Option<RecordingId>,
@@ -230,6 +231,7 @@ async fn verify(
 ) -> anyhow::Result<()> {
     let (mut good, mut bad) = (0_u64, 0_u64);
     let mut found = HashSet::new();
+    let mut chain = true;
     let verdicts: Box<dyn Iterator<Item = ringfence_recordings::Verdict>> = match id {
         Some(id) => Box::new(std::iter::once(ringfence_recordings::Verdict {
             recording: id.uuid(),
@@ -272,10 +274,29 @@ async fn verify(
     }
     if id.is_none() {
         bad += missing(vault, db, &found, out).await?;
+        let mut tx = db.read().await?;
+        match store::access::verify(&mut tx).await? {
+            Chain::Intact { rows, last_hash } => {
+                writeln!(
+                    out,
+                    "access log: {rows} entries, chain whole, ends in {last_hash}"
+                )?;
+            }
+            Chain::Broken { seq } => {
+                chain = false;
+                writeln!(
+                    out,
+                    "access log: entry {seq} is missing, altered or out of place"
+                )?;
+            }
+        }
     }
     writeln!(out, "{good} recordings are whole, {bad} are not")?;
     if bad > 0 {
         bail!("{bad} recordings are not as they should be");
+    }
+    if !chain {
+        bail!("the access log is not as it was written");
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ pub struct Settings {
     pub customer_ring: Duration,
     /// Calls at once.
     pub max_calls: usize,
-    /// Wrap-up after a call; zero: until the agent dials again.
+    /// Wrap-up after a conversation; zero: none. Dialling again ends it.
     pub wrap_up: Duration,
     /// Number shown to customers, as the figures keep it.
     pub caller_id: String,
