@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ringfence::{
     clock::Clock,
-    commands::{cases, check, demo, keys, receipts, recordings, serve, stats, users},
+    commands::{cases, check, demo, keys, receipts, recordings, serve, stats, users, whole},
     config::{Config, Log, LogFormat},
     daemon, logging,
     phone::ShortCodes,
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence: {error:#}");
+            eprintln!("ringfence: {}", whole(&error));
             ExitCode::FAILURE
         }
     }

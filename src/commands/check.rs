@@ -26,7 +26,7 @@ pub async fn run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Resul
             Ok(found) => writeln!(out, "ok      {what}: {found}")?,
             Err(error) => {
                 failed += 1;
-                writeln!(out, "FAILED  {what}: {error:#}")?;
+                writeln!(out, "FAILED  {what}: {}", super::whole(&error))?;
             }
         }
         Ok(())

@@ -16,6 +16,19 @@ pub mod users;
 /// The account under which commands write to the access log.
 const ACTOR: &str = "command line";
 
+/// An error with its causes, each said once: many of ours repeat the system's reason in their own sentence.
+#[must_use]
+pub fn whole(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -31,6 +44,14 @@ mod tests {
             users::{self, Token},
         },
     };
+
+    #[test]
+    fn a_cause_that_was_said_is_not_said_again() {
+        let said = anyhow::anyhow!("no such file").context("cannot read x: no such file; make it");
+        assert_eq!(super::whole(&said), "cannot read x: no such file; make it");
+        let unsaid = anyhow::anyhow!("no such file").context("cannot read x");
+        assert_eq!(super::whole(&unsaid), "cannot read x: no such file");
+    }
 
     #[derive(Parser)]
     struct Cli {
