@@ -72,6 +72,7 @@ impl Daemon {
         })?;
         let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
 
+        // Before anything counts: what is counted without it is lost.
         let metrics = Arc::new(api::install_metrics()?);
         let vault = open_vault(config)?;
         let db = open_store(config).await?;

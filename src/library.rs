@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
+    ids::{CallId, ClientId, RecordingId},
     store::{
         self, Db,
-        access::Access,
         recordings::{Recording, RecordingState},
     },
 };
@@ -43,6 +43,9 @@ pub enum LibraryError {
     /// The call is not over.
     #[error("the recording is not sealed yet; try again when the call is over")]
     NotSealed,
+    /// Nobody answered, or the vault has lost it.
+    #[error("there is no audio: the recording is {}", .0.as_str())]
+    NoAudio(RecordingState),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -52,6 +55,18 @@ pub enum LibraryError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+}
+
+/// A recording that is open, of which nothing can be read yet.
+pub struct Found {
+    reader: WavReader,
+    access: Access,
+}
+
+struct Access {
+    recording: RecordingId,
+    call: CallId,
+    client: ClientId,
 }
 
 /// A recording whose access has been logged.
@@ -65,50 +80,73 @@ impl Library {
         Self { vault, db, clock }
     }
 
-    /// Logs that `actor` hears `recording`, then opens it.
-    pub async fn open(
-        &self,
-        recording: &Recording,
-        actor: &str,
-        purpose: Purpose,
-    ) -> Result<Opened, LibraryError> {
-        if !matches!(
-            recording.state,
-            RecordingState::Sealed | RecordingState::Recovered
-        ) {
-            return Err(LibraryError::NotSealed);
+    /// Finds a sealed recording, so that its length is known. Nobody hears anything by this.
+    pub async fn find(&self, recording: &Recording) -> Result<Found, LibraryError> {
+        match recording.state {
+            RecordingState::Sealed | RecordingState::Recovered => {}
+            RecordingState::Live => return Err(LibraryError::NotSealed),
+            RecordingState::Abandoned | RecordingState::Lost => {
+                return Err(LibraryError::NoAudio(recording.state));
+            }
         }
         let (vault, id) = (self.vault.clone(), recording.id.uuid());
         let reader = tokio::task::spawn_blocking(move || vault.open_recording(id))
             .await
             .map_err(LibraryError::Interrupted)??;
+        Ok(Found {
+            reader,
+            access: Access {
+                recording: recording.id,
+                call: recording.call,
+                client: recording.client,
+            },
+        })
+    }
+
+    /// Logs that `actor` hears the bytes `first..=last` of what was found, then opens it.
+    pub async fn open(
+        &self,
+        found: Found,
+        actor: &str,
+        purpose: Purpose,
+        (first, last): (u64, u64),
+    ) -> Result<Opened, LibraryError> {
+        let Access {
+            recording,
+            call,
+            client,
+        } = found.access;
         let mut tx = self.db.begin().await?;
         store::access::log(
             &mut tx,
-            &Access {
+            &store::access::Access {
                 at_ms: self.clock.wall_ms(),
                 actor,
                 action: match purpose {
                     Purpose::Play => "recording.play",
                     Purpose::Export => "recording.export",
                 },
-                object: &recording.id.to_string(),
-                client_id: Some(recording.client),
-                detail: serde_json::json!({ "call": recording.call.to_string() }),
+                object: &recording.to_string(),
+                client_id: Some(client),
+                detail: serde_json::json!({ "call": call.to_string(), "first": first, "last": last }),
             },
         )
         .await?;
         tx.commit().await?;
-        Ok(Opened { reader })
+        Ok(Opened {
+            reader: found.reader,
+        })
     }
 }
 
-impl Opened {
+impl Found {
     /// Length of the WAV in bytes.
     pub fn length(&self) -> u64 {
         self.reader.len()
     }
+}
 
+impl Opened {
     /// The bytes `first..=last` in pieces, decrypted as they are taken. An error ends the stream, so that a damaged
     /// recording never looks like a shorter one.
     pub fn stream(self, first: u64, last: u64) -> mpsc::Receiver<std::io::Result<Vec<u8>>> {

@@ -21,9 +21,14 @@ const TEXTS = {
     replaced: 'Another page of this agent has taken the line.',
     hang_up_failed: 'Hanging up failed: ',
     states: {
-      reserved: 'Starting', created: 'Starting', agent_ringing: 'Calling you', agent_answered: 'You are on the line',
-      dialling: 'Dialling', customer_dialling: 'Dialling', ringing: 'Ringing', customer_ringing: 'Ringing',
-      early_media: 'Ringing (announcement)', answered: 'Talking', bridged: 'Talking', talking: 'Talking', ended: 'Ended',
+      starting: 'Starting', agent_ringing: 'Calling you', agent_answered: 'You are on the line',
+      customer_dialling: 'Dialling', customer_ringing: 'Ringing', customer_answered: 'Answered', talking: 'Talking',
+      ended: 'Ended',
+    },
+    notices: {
+      window_closing: 'The permitted hours end soon.', window_closed: 'The permitted hours are over: end the call.',
+      silent: 'No sound comes from one side.', recording_broken: 'The call is not recorded any more.',
+      draining: 'The system is being stopped and will end the call.', resumed: '',
     },
   },
   zh: {
@@ -43,9 +48,13 @@ const TEXTS = {
     replaced: '该坐席已在另一页面接入。',
     hang_up_failed: '挂断失败：',
     states: {
-      reserved: '正在发起', created: '正在发起', agent_ringing: '正在呼叫坐席', agent_answered: '坐席已接听',
-      dialling: '正在拨号', customer_dialling: '正在拨号', ringing: '对方振铃', customer_ringing: '对方振铃',
-      early_media: '对方振铃（提示音）', answered: '通话中', bridged: '通话中', talking: '通话中', ended: '已结束',
+      starting: '正在发起', agent_ringing: '正在呼叫坐席', agent_answered: '坐席已接听', customer_dialling: '正在拨号',
+      customer_ringing: '对方振铃', customer_answered: '对方已接听', talking: '通话中', ended: '已结束',
+    },
+    notices: {
+      window_closing: '允许拨打时段即将结束。', window_closed: '允许拨打时段已结束，请结束通话。',
+      silent: '一方没有声音。', recording_broken: '通话已无法继续录音。',
+      draining: '系统即将停止，通话将被结束。', resumed: '',
     },
   },
 };
@@ -63,7 +72,8 @@ let microphone = null; // MediaStream, kept across reconnects so that the browse
 let session = null; // { id, peer, sender, abort, timer } while a connection is wanted
 let state = 'offline';
 let problem = null; // [key of TEXTS, detail]
-let call = null; // { id, state }
+let call = null; // { id, state, notice }
+let heeded = 0; // events of calls so far
 
 // ---- what the user sees -------------------------------------------------------------------------------------
 
@@ -90,6 +100,7 @@ function render() {
   byId('problem').hidden = !problem;
   byId('problem').textContent = problem ? text(problem[0]) + (problem[1] ?? '') : '';
   byId('call').textContent = call ? `${TEXTS[language].states[call.state] ?? call.state} · ${call.id}` : text('no_call');
+  byId('notice').textContent = (call && call.state !== 'ended' && TEXTS[language].notices[call.notice]) || '';
   byId('hang-up').disabled = !call || call.state === 'ended';
   const digits = state === 'connected' && Boolean(session?.sender?.dtmf?.canInsertDTMF);
   for (const key of byId('keypad').children) key.disabled = !digits;
@@ -233,16 +244,17 @@ function leave(next = 'offline', why = null, told = false) {
 
 // ---- calls --------------------------------------------------------------------------------------------------
 
-// EventSource cannot send the Authorization header, so the stream is read with fetch. It reconnects by itself.
+// EventSource cannot send the Authorization header, so the stream is read with fetch. It reconnects by itself. Nothing is
+// sent again: after every gap the daemon is asked how the newest call stands.
 async function watchEvents(current) {
   if (current.watching) return;
   current.watching = true;
-  let last = '';
   while (session === current) {
     try {
-      const headers = { Authorization: `Bearer ${token}`, Accept: 'text/event-stream', ...(last && { 'Last-Event-ID': last }) };
+      const headers = { Authorization: `Bearer ${token}`, Accept: 'text/event-stream' };
       const response = await fetch(`${API}/events`, { headers, signal: current.abort.signal, cache: 'no-store' });
       if (!response.ok) throw new Refused(response.status, '');
+      refresh(current);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = '';
       for (;;) {
@@ -251,7 +263,7 @@ async function watchEvents(current) {
         rest = (rest + value).replaceAll('\r\n', '\n');
         const messages = rest.split('\n\n');
         rest = messages.pop();
-        for (const message of messages) last = onMessage(message) ?? last;
+        for (const message of messages) onMessage(message, current);
       }
     } catch (error) {
       if (error.name === 'AbortError') break;
@@ -261,31 +273,43 @@ async function watchEvents(current) {
   current.watching = false;
 }
 
-// One server-sent event (HTML standard, section 9.2.6); returns its id.
-function onMessage(message) {
+// How the newest call of this agent stands. What an event said meanwhile is newer.
+async function refresh(current) {
+  const before = heeded;
+  try {
+    const [newest] = await (await request('GET', '/calls?limit=1', undefined, { signal: current.abort.signal })).json();
+    if (session !== current || heeded !== before || !newest) return;
+    if (newest.state !== 'ended' || newest.call === call?.id) onCall({ call_id: newest.call, state: newest.state });
+  } catch { /* the next event tells */ }
+}
+
+// One server-sent event (HTML standard, section 9.2.6).
+function onMessage(message, current) {
   let kind = 'message';
-  let id;
   const data = [];
   for (const line of message.split('\n')) {
     const [, field, value] = /^([^:]+):? ?(.*)$/.exec(line) ?? [];
     if (field === 'event') kind = value;
-    if (field === 'id') id = value;
     if (field === 'data') data.push(value);
   }
-  const heed = { call: onCall, session: onSession }[kind];
+  const heed = { call: onCall, session: onSession, missed: () => refresh(current) }[kind];
   if (heed && data.length) {
     try {
       heed(JSON.parse(data.join('\n')));
     } catch { /* not JSON: not ours */ }
   }
-  return id;
 }
 
 function onCall({ call_id: id, state: next }) {
   if (typeof id !== 'string' || typeof next !== 'string') return;
+  heeded += 1;
   // The end of another call than the one shown changes nothing here.
   if (next === 'ended' && call && call.id !== id) return;
-  call = { id, state: next };
+  if (next in TEXTS.en.notices) {
+    if (call?.id === id) call.notice = next;
+  } else {
+    call = { id, state: next, notice: call?.id === id ? call.notice : undefined };
+  }
   render();
 }
 

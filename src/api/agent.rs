@@ -1,11 +1,7 @@
 //! `/api/v1/agent/session`: the agent's browser takes the agent leg of its calls. One long-lived connection serves
 //! many calls; a new offer by the same agent replaces the old one.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -13,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
-    extract::Body,
+    extract::{Body, Path},
     problem::{Problem, ProblemBody},
 };
 use crate::{ids::AgentId, switchboard::BrowserRefused};
@@ -66,9 +62,14 @@ struct ReceivedStats {
 
 /// Connect the agent's browser.
 #[utoipa::path(
+    operation_id = "connect_browser",
     post, path = "/api/v1/agent/session", tag = "agent", request_body = Offer, security(("token" = [])),
     responses(
         (status = 201, description = "The answer", body = Answer),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "The agent has left", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "An offer that cannot be served", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The token belongs to no agent", body = ProblemBody, content_type = "application/problem+json"),
@@ -79,7 +80,7 @@ struct ReceivedStats {
 async fn connect(
     caller: Caller,
     State(app): State<App>,
-    Body(offer): Body<Offer>,
+    Body { value: offer, .. }: Body<Offer>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     let agent = own_agent(&caller)?;
     let (session, sdp) = app.switchboard.connect_browser(agent, offer.sdp).await?;
@@ -88,6 +89,7 @@ async fn connect(
 
 /// Disconnect it; a call that goes through it ends.
 #[utoipa::path(
+    operation_id = "disconnect_browser",
     delete, path = "/api/v1/agent/session/{session}", tag = "agent", security(("token" = [])),
     params(("session" = String, Path, description = "The connection, as its answer named it")),
     responses(
@@ -99,7 +101,7 @@ async fn connect(
 async fn disconnect(
     caller: Caller,
     State(app): State<App>,
-    Path(session): Path<String>,
+    Path(session): Path,
 ) -> Result<StatusCode, Problem> {
     app.switchboard
         .disconnect_browser(own_agent(&caller)?, &session)
@@ -109,9 +111,13 @@ async fn disconnect(
 
 /// Report the browser's own figures, about every five seconds.
 #[utoipa::path(
+    operation_id = "report_browser",
     post, path = "/api/v1/agent/session/stats", tag = "agent", request_body = BrowserStats, security(("token" = [])),
     responses(
         (status = 204, description = "Noted"),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The token belongs to no agent", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -119,12 +125,13 @@ async fn disconnect(
 async fn stats(
     caller: Caller,
     State(_app): State<App>,
-    Body(stats): Body<BrowserStats>,
+    Body { value: stats, .. }: Body<BrowserStats>,
 ) -> Result<StatusCode, Problem> {
     let agent = own_agent(&caller)?;
     let received = stats.received;
     if let Some(ms) = stats.round_trip_ms {
-        metrics::histogram!("ringfence_browser_round_trip_seconds").record(ms / 1_000.0);
+        metrics::histogram!("ringfence_browser_round_trip_seconds")
+            .record((ms / 1_000.0).clamp(0.0, 60.0));
     }
     tracing::debug!(
         %agent,

@@ -5,7 +5,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 
 use super::{App, problem::Problem};
@@ -121,21 +121,25 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| Token::presented(token.trim()))
-            .ok_or(Problem::Unauthenticated)?;
-        let mut tx = app.db.read().await?;
-        let user = store::users::by_token(&mut tx, &token)
-            .await?
-            .ok_or(Problem::Unauthenticated)?;
+        let user = user(app, &parts.headers).await?;
         note_use(app, &user);
         Ok(Self(user))
     }
+}
+
+/// The user whose token a request carries.
+pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, Problem> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| Token::presented(token.trim()))
+        .ok_or(Problem::Unauthenticated)?;
+    let mut tx = app.db.read().await?;
+    store::users::by_token(&mut tx, &token)
+        .await?
+        .ok_or(Problem::Unauthenticated)
 }
 
 impl From<store::Error> for Problem {

@@ -2,30 +2,30 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::{Caller, Right},
-    extract::RawBody,
+    extract::{Body, Path, Query},
     problem::{Problem, ProblemBody, ReasonBody},
 };
 use crate::{
     ids::{AgentId, CallId, CaseId, ContactPointId},
     phone::PhoneNumber,
-    store::{self, contact_points::Target},
+    store::{self, attempts::Attempt, contact_points::Target, users::Role},
     switchboard::{DialAnswer, DialError, DialRequest, RequestKey},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(create))
+        .routes(routes!(create, list))
         .routes(routes!(read, hang_up))
 }
 
@@ -61,7 +61,7 @@ struct CallBody {
     contact_point_id: i64,
     /// Agent.
     agent_id: i64,
-    /// `agent_ringing`, `customer_ringing`, `talking`, … or `ended`.
+    /// As in the events: `agent_ringing`, `customer_ringing`, `talking`, … or `ended`; `starting` before the first.
     state: String,
     /// When it was asked for, milliseconds UTC.
     started_at_ms: i64,
@@ -79,7 +79,9 @@ struct CallBody {
     class: Option<String>,
     /// Talk time in milliseconds.
     talk_ms: i64,
-    /// Its recording.
+    /// The decision that allowed it.
+    receipt: String,
+    /// Its recording; only where one call is read, not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<String>,
 }
@@ -89,6 +91,7 @@ struct CallBody {
 /// The gate decides before anything rings. With an `Idempotency-Key` header the same request sent again is answered
 /// as the first time, and nothing rings twice.
 #[utoipa::path(
+    operation_id = "dial",
     post, path = "/api/v1/calls", tag = "calls", request_body = NewCall, security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this click; up to 128 characters")),
     responses(
@@ -96,8 +99,10 @@ struct CallBody {
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such contact point", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such contact point or agent", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Agent busy, or key used otherwise", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Refused by the rules, with every reason and the receipt", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Vault, database or capacity", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -106,10 +111,8 @@ async fn create(
     caller: Caller,
     State(app): State<App>,
     headers: HeaderMap,
-    RawBody(body): RawBody,
+    Body { value: new, bytes }: Body<NewCall>,
 ) -> Result<Response, Problem> {
-    let new: NewCall =
-        serde_json::from_slice(&body).map_err(|e| Problem::Invalid(format!("the body: {e}")))?;
     caller
         .must(Right::Dial)
         .or_else(|_| caller.must(Right::Supervise))?;
@@ -133,7 +136,7 @@ async fn create(
             Ok(text) if (1..=128).contains(&text.len()) => Some(RequestKey {
                 user: caller.id,
                 key: text.to_owned(),
-                request: body.to_vec(),
+                request: bytes.to_vec(),
             }),
             _ => {
                 return Err(Problem::Invalid(
@@ -209,6 +212,7 @@ async fn find_target(app: &App, caller: &Caller, new: &NewCall) -> Result<Target
 
 /// A call as it stands, live or ended.
 #[utoipa::path(
+    operation_id = "read_call",
     get, path = "/api/v1/calls/{call}", tag = "calls", security(("token" = [])),
     params(("call" = String, Path, description = "The call's id")),
     responses(
@@ -220,41 +224,103 @@ async fn find_target(app: &App, caller: &Caller, new: &NewCall) -> Result<Target
 async fn read(
     caller: Caller,
     State(app): State<App>,
-    Path(call): Path<String>,
+    Path(call): Path,
 ) -> Result<Json<CallBody>, Problem> {
     let (attempt, _) = visible_call(&app, &caller, &call).await?;
-    let state = match attempt.ended_at_ms {
-        Some(_) => "ended".to_owned(),
-        None => app
-            .switchboard
-            .state_of(attempt.id)
-            .await
-            .unwrap_or("starting")
-            .to_owned(),
-    };
     let mut tx = app.db.read().await?;
     let recording = store::recordings::of_call(&mut tx, attempt.id)
         .await?
         .first()
         .map(|r| r.id.to_string());
     Ok(Json(CallBody {
+        recording,
+        ..body(&app, attempt).await
+    }))
+}
+
+async fn body(app: &App, attempt: Attempt) -> CallBody {
+    let state = match attempt.ended_at_ms {
+        Some(_) => "ended",
+        None => app
+            .switchboard
+            .state_of(attempt.id)
+            .await
+            .unwrap_or("starting"),
+    };
+    CallBody {
         call: attempt.id.to_string(),
         case_id: attempt.case.get(),
         contact_point_id: attempt.contact_point.get(),
         agent_id: attempt.agent.get(),
-        state,
+        state: state.to_owned(),
         started_at_ms: attempt.started_at_ms,
         answered_at_ms: attempt.answered_at_ms,
         ended_at_ms: attempt.ended_at_ms,
         cause: attempt.cause.map(|c| c.as_str().to_owned()),
         class: attempt.cause.map(|c| c.class().as_str().to_owned()),
         talk_ms: attempt.talk_ms().unwrap_or(0),
-        recording,
-    }))
+        receipt: attempt.receipt.to_string(),
+        recording: None,
+    }
+}
+
+/// What to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Only calls of this agent.
+    agent_id: Option<i64>,
+    /// Only those older than this call: the last id of the page before.
+    before: Option<String>,
+    /// At most so many, 1 to 500; 100 if left out.
+    limit: Option<u32>,
+}
+
+/// Calls that are up and that were, newest first: an agent's own, for others those of their clients.
+#[utoipa::path(
+    operation_id = "list_calls",
+    get, path = "/api/v1/calls", tag = "calls", params(Wanted), security(("token" = [])),
+    responses(
+        (status = 200, description = "Calls, newest first", body = [CallBody]),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Another agent's calls", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<CallBody>>, Problem> {
+    let mut agent = wanted.agent_id.map(AgentId::new);
+    if caller.role == Role::Agent {
+        if agent.is_some() && agent != caller.agent_id {
+            caller.must(Right::Supervise)?;
+        }
+        agent = Some(caller.agent_id.ok_or_else(|| {
+            Problem::Forbidden("this token belongs to no agent, so it has no calls".into())
+        })?);
+    }
+    let before = match wanted.before.as_deref().map(str::parse::<CallId>) {
+        None => None,
+        Some(Ok(id)) => Some(id),
+        Some(Err(_)) => return Err(Problem::Invalid("before: not the id of a call".into())),
+    };
+    let limit = wanted.limit.unwrap_or(100).clamp(1, 500);
+    let mut tx = app.db.read().await?;
+    let found = store::attempts::list(&mut tx, &caller, agent, before, limit).await?;
+    drop(tx);
+    let mut bodies = Vec::with_capacity(found.len());
+    for attempt in found {
+        bodies.push(body(&app, attempt).await);
+    }
+    Ok(Json(bodies))
 }
 
 /// Hang up, whatever state the call is in.
 #[utoipa::path(
+    operation_id = "hang_up",
     delete, path = "/api/v1/calls/{call}", tag = "calls", security(("token" = [])),
     params(("call" = String, Path, description = "The call's id")),
     responses(
@@ -267,7 +333,7 @@ async fn read(
 async fn hang_up(
     caller: Caller,
     State(app): State<App>,
-    Path(call): Path<String>,
+    Path(call): Path,
 ) -> Result<StatusCode, Problem> {
     let (attempt, own) = visible_call(&app, &caller, &call).await?;
     if !own {
@@ -278,11 +344,7 @@ async fn hang_up(
 }
 
 /// The attempt behind a call id, and whether it is the caller's own.
-async fn visible_call(
-    app: &App,
-    caller: &Caller,
-    call: &str,
-) -> Result<(store::attempts::Attempt, bool), Problem> {
+async fn visible_call(app: &App, caller: &Caller, call: &str) -> Result<(Attempt, bool), Problem> {
     let absent = || Problem::NotFound("there is no such call in your cases".into());
     let call: CallId = call.parse().map_err(|_| absent())?;
     let mut tx = app.db.read().await?;
@@ -290,7 +352,7 @@ async fn visible_call(
         .await?
         .ok_or_else(absent)?;
     let own = caller.agent_id == Some(attempt.agent);
-    if own || (caller.sees(attempt.client) && caller.role != store::users::Role::Agent) {
+    if own || (caller.sees(attempt.client) && caller.role != Role::Agent) {
         return Ok((attempt, own));
     }
     Err(absent())
@@ -306,6 +368,9 @@ impl From<DialError> for Problem {
             DialError::AgentBusy(state) => {
                 Self::Conflict(format!("the agent is {state}; end that first"))
             }
+            DialError::BrowserSilent => Self::Conflict(
+                "the agent's browser is not connected yet, or nothing is heard from it; try again in a moment".into(),
+            ),
             DialError::KeyReused => Self::Conflict(
                 "this Idempotency-Key was used for another request; use a new one".into(),
             ),

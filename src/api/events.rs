@@ -1,21 +1,21 @@
-//! `/api/v1/events`: what happens on the floor as server-sent events. An agent sees its own calls, others the calls of
-//! their clients. A reader that is too slow is told how many events it missed.
+//! `/api/v1/events`: what happens on the floor, as it happens, as server-sent events. An agent sees their own calls, others
+//! see those of their clients. A reader that is too slow is told how many it missed, and a token that is barred ends its
+//! stream. Nothing is sent again: who comes back reads `/api/v1/calls` for how things stand.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
+    http::HeaderMap,
     response::sse::{Event, KeepAlive, Sse},
 };
-use tokio_stream::{
-    Stream, StreamExt,
-    wrappers::{BroadcastStream, errors::BroadcastStreamRecvError},
-};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
-    auth::Caller,
+    auth::{self, Caller},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -23,28 +23,75 @@ use crate::{
     switchboard::{FloorEvent, News},
 };
 
+/// Events under way to one reader; what it does not take stays with the floor, which counts what it drops.
+const ON_THE_WAY: usize = 16;
+/// A token that was barred is noticed within this time.
+const RECHECK: Duration = Duration::from_secs(2);
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(stream))
 }
 
-/// Events as they happen, `text/event-stream`; `call` for each step of a call, `session` for the
-/// agent's own browser connection.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", security(("token" = [])), responses(
+/// Events as they happen, `text/event-stream`: `call` for each step of a call, `session` for the agent's own browser
+/// connection, `missed` with how many events a slow reader lost.
+#[utoipa::path(get, operation_id = "stream_events", path = "/api/v1/events", tag = "events", security(("token" = [])), responses(
     (status = 200, description = "Events", body = FloorEvent, content_type = "text/event-stream"),
     (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 async fn stream(
     caller: Caller,
     State(app): State<App>,
+    headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let events =
-        BroadcastStream::new(app.switchboard.events()).filter_map(move |news| match news {
-            Ok(news) => visible(&caller, &news).then(|| Ok(render(&news))),
-            Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Ok(Event::default()
-                .event("missed")
-                .data(format!("{{\"missed\":{missed}}}")))),
-        });
+    let news = app.switchboard.events();
+    let (sender, receiver) = mpsc::channel(ON_THE_WAY);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = relay(news, &caller, &sender) => {}
+            () = until_barred(&app, &headers, &caller) => tracing::info!(user = %caller.id, "a stream of events ends with its token"),
+        }
+    });
+    let events = ReceiverStream::new(receiver).map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Hands on what the caller may see, until either end is gone.
+async fn relay(mut news: broadcast::Receiver<News>, caller: &Caller, sender: &mpsc::Sender<Event>) {
+    loop {
+        let event = tokio::select! {
+            news = news.recv() => match news {
+                Ok(news) if visible(caller, &news) => render(&news),
+                Ok(_) => continue,
+                Err(broadcast::error::RecvError::Lagged(missed)) => Event::default()
+                    .event("missed")
+                    .data(format!("{{\"missed\":{missed}}}")),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            () = sender.closed() => return,
+        };
+        if sender.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns when the token no longer stands for this very user with this very scope.
+async fn until_barred(app: &App, headers: &HeaderMap, caller: &Caller) {
+    let mut tick = tokio::time::interval(RECHECK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match auth::user(app, headers).await {
+            Ok(user)
+                if user.id == caller.id
+                    && user.role == caller.role
+                    && user.agent_id == caller.agent_id
+                    && user.scope == caller.scope => {}
+            // A database that is away bars nobody; new requests are refused by themselves.
+            Err(Problem::Unavailable(_) | Problem::Internal(_)) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 fn visible(caller: &Caller, news: &News) -> bool {
@@ -63,4 +110,87 @@ fn render(news: &News) -> Event {
     Event::default()
         .event(name)
         .data(data.unwrap_or_else(|_| "{}".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use axum::{body::to_bytes, response::IntoResponse};
+
+    use super::*;
+    use crate::{
+        ids::{AgentId, ClientId, UserId},
+        store::users::{Scope, User},
+    };
+
+    fn caller(role: Role, agent: Option<i64>, scope: Scope) -> Caller {
+        Caller(User {
+            id: UserId::new(1),
+            name: "x".into(),
+            role,
+            agent_id: agent.map(AgentId::new),
+            scope,
+            revoked_at_ms: None,
+            used_at_ms: None,
+        })
+    }
+
+    fn step(agent: i64, client: i64, at_ms: i64) -> News {
+        News::Call(FloorEvent {
+            call_id: "c".into(),
+            state: "talking",
+            agent: AgentId::new(agent),
+            client: Some(ClientId::new(client)),
+            at_ms,
+            cause: None,
+            leg: None,
+        })
+    }
+
+    async fn told(caller: Caller, capacity: usize, news: Vec<News>) -> String {
+        let (floor, listening) = broadcast::channel(capacity);
+        for news in news {
+            floor.send(news).expect("somebody listens");
+        }
+        drop(floor);
+        let (sender, receiver) = mpsc::channel(64);
+        relay(listening, &caller, &sender).await;
+        drop(sender);
+        let events = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
+        let body = Sse::new(events).into_response().into_body();
+        String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_how_many_events_it_missed() {
+        let news = (1..=10).map(|n| step(1, 1, n)).collect();
+        let text = told(caller(Role::Lead, None, Scope::All), 4, news).await;
+        assert!(
+            text.starts_with("event: missed\ndata: {\"missed\":6}\n\n"),
+            "{text}"
+        );
+        assert_eq!(text.matches("event: call").count(), 4, "{text}");
+        assert!(text.contains("\"at_ms\":10"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn everybody_hears_of_their_own_calls_or_clients_only() {
+        let news = || vec![step(1, 1, 11), step(2, 1, 21), step(2, 2, 22)];
+        let count = |text: String| text.matches("event: call").count();
+        let all = || Scope::All;
+        assert_eq!(
+            count(told(caller(Role::Agent, Some(2), all()), 8, news()).await),
+            2
+        );
+        assert_eq!(
+            count(told(caller(Role::Agent, None, all()), 8, news()).await),
+            0
+        );
+        let one = Scope::Clients(vec![ClientId::new(1)]);
+        assert_eq!(count(told(caller(Role::Qa, None, one), 8, news()).await), 2);
+        assert_eq!(
+            count(told(caller(Role::Auditor, None, all()), 8, news()).await),
+            3
+        );
+    }
 }

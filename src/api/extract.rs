@@ -1,54 +1,85 @@
-//! Bodies and queries as handlers take them: what cannot be read is answered as a problem like everything else.
+//! Bodies, queries and path parts as types; what does not fit is a problem that names the remedy, like every other error.
+//!
+//! Handlers use these and never axum's own `Json`, `Query` and `Path`, whose refusals are plain text.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{StatusCode, request::Parts},
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{BytesRejection, FailedToBufferBody},
+    },
+    http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
 use super::{App, problem::Problem};
 
-/// A JSON body.
-pub struct Body<T>(pub T);
+/// A JSON body, with its bytes as they came.
+pub(super) struct Body<T> {
+    /// What it says.
+    pub value: T,
+    /// The bytes.
+    pub bytes: Bytes,
+}
 
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let bytes = RawBody::from_request(request, app).await?.0;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|e| Problem::Invalid(format!("the body: {e}")))
+        if !is_json(request.headers()) {
+            return Err(Problem::MediaType);
+        }
+        let bytes =
+            Bytes::from_request(request, app)
+                .await
+                .map_err(|rejection| match rejection {
+                    BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                        Problem::TooLarge
+                    }
+                    _ => Problem::Invalid("the body broke off; send the request again".into()),
+                })?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::Invalid(format!("the body: {error}")))?;
+        Ok(Self { value, bytes })
     }
 }
 
-/// The bytes of a body, up to the limit of the router.
-pub struct RawBody(pub axum::body::Bytes);
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
 
-impl FromRequest<App> for RawBody {
+/// The query of the request target.
+pub(super) struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        axum::body::Bytes::from_request(request, app)
-            .await
-            .map(Self)
-            .map_err(|error: BytesRejection| match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
-                _ => Problem::Invalid(format!("the body: {}", error.body_text())),
-            })
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Problem::Invalid(format!("the query: {}", rejection.body_text())))
     }
 }
 
-/// The parameters behind the `?`.
-pub struct Parameters<T>(pub T);
+/// The part of the path that names an object.
+pub(super) struct Path(pub String);
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Parameters<T> {
+impl FromRequestParts<App> for Path {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Query::from_request_parts(parts, app)
+        axum::extract::Path::<String>::from_request_parts(parts, app)
             .await
-            .map(|Query(parameters)| Self(parameters))
-            .map_err(|error| Problem::Invalid(error.body_text()))
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::NotFound("the path holds what is no text".into()))
     }
 }

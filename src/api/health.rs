@@ -31,7 +31,7 @@ struct Readiness {
 }
 
 /// The process lives.
-#[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses(
+#[utoipa::path(get, operation_id = "health", path = "/healthz", tag = "operation", security(()), responses(
     (status = 200, description = "It lives", body = String, content_type = "text/plain")
 ))]
 async fn health() -> &'static str {
@@ -39,7 +39,7 @@ async fn health() -> &'static str {
 }
 
 /// Whether a call could be placed now, and what stands in its way.
-#[utoipa::path(get, path = "/readyz", tag = "operation", security(()), responses(
+#[utoipa::path(get, operation_id = "readiness", path = "/readyz", tag = "operation", security(()), responses(
     (status = 200, description = "Ready", body = Readiness),
     (status = 503, description = "Not ready, with the reasons", body = Readiness),
 ))]

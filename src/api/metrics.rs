@@ -70,7 +70,7 @@ pub fn install() -> anyhow::Result<Handle> {
 }
 
 /// Counters, gauges and histograms in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses(
+#[utoipa::path(get, operation_id = "metrics", path = "/metrics", tag = "operation", security(()), responses(
     (status = 200, description = "Prometheus text", body = String, content_type = "text/plain")
 ))]
 async fn render(State(app): State<App>) -> String {

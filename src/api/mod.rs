@@ -6,6 +6,7 @@
 mod agent;
 mod auth;
 mod calls;
+mod cases;
 mod events;
 mod extract;
 mod health;
@@ -31,8 +32,8 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::metrics::install as install_metrics;
 use crate::{clock::Clock, library::Library, store::Db, switchboard::Switchboard};
 
-/// Bytes of a request's body; a session description of a browser is the largest.
-const BODY_LIMIT: usize = 64 * 1024;
+/// Bytes of the largest request body; a browser's offer is the largest there is.
+const MAX_BODY: usize = 64 * 1024;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -60,6 +61,7 @@ pub struct App {
     modifiers(&BearerTokens),
     tags(
         (name = "calls", description = "Click to dial, read, hang up"),
+        (name = "cases", description = "Whose numbers can be dialled"),
         (name = "recordings", description = "List, play, export; every access is logged before the first byte"),
         (name = "receipts", description = "Why a call was allowed or refused"),
         (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
@@ -88,6 +90,7 @@ impl Modify for BearerTokens {
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(calls::routes())
+        .merge(cases::routes())
         .merge(recordings::routes())
         .merge(receipts::routes())
         .merge(stats::routes())
@@ -122,7 +125,7 @@ pub fn router(app: App) -> Router {
             problem::Problem::NotFound("no such path; see /api/v1/openapi.json".into())
         })
         .method_not_allowed_fallback(|| async { problem::Problem::MethodNotAllowed })
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app);
     for (name, value) in headers {
         router = router.layer(SetResponseHeaderLayer::if_not_present(

@@ -3,7 +3,7 @@
 
 use axum::{
     Router,
-    http::{HeaderName, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Redirect},
     routing::get,
 };
@@ -16,6 +16,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/agent") }))
+        // Browsers ask for it unasked; without it every page would log an error.
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route(
             "/agent",
             get(|| async {

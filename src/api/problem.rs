@@ -58,6 +58,8 @@ pub enum Problem {
     MethodNotAllowed,
     /// The body is beyond the limit.
     TooLarge,
+    /// The body is not JSON.
+    MediaType,
     /// It is well formed, and cannot be served.
     Unprocessable(String),
     /// It contradicts the present state: agent busy, key used for another request.
@@ -96,13 +98,19 @@ impl Problem {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
                 "Not with this method",
-                "this path does not know that method; see /api/v1/openapi.json".to_owned(),
+                "this path does not know that method; the Allow header lists those it knows".to_owned(),
             ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "The body is too large",
-                format!("a body has at most {} bytes", super::BODY_LIMIT),
+                format!("a body has at most {} bytes", super::MAX_BODY),
+            ),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "Not in this form",
+                "send JSON and say so: Content-Type: application/json".to_owned(),
             ),
             Self::Unprocessable(d) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "This cannot be served", d.clone())
@@ -207,6 +215,7 @@ mod tests {
             Problem::Invalid("bad".into()),
             Problem::MethodNotAllowed,
             Problem::TooLarge,
+            Problem::MediaType,
             Problem::Unprocessable("no codec".into()),
             Problem::Conflict("busy".into()),
             Problem::Unavailable("draining".into()),

@@ -1,9 +1,6 @@
 //! `/api/v1/receipts`: why a call was allowed or refused, as it was decided.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -11,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
+    extract::Path,
     problem::{Problem, ProblemBody},
 };
 use crate::{ids::ReceiptId, store};
@@ -40,6 +38,7 @@ struct ReceiptBody {
 
 /// One receipt.
 #[utoipa::path(
+    operation_id = "read_receipt",
     get, path = "/api/v1/receipts/{receipt}", tag = "receipts", security(("token" = [])),
     params(("receipt" = String, Path, description = "The receipt's id")),
     responses(
@@ -52,7 +51,7 @@ struct ReceiptBody {
 async fn read(
     caller: Caller,
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<Json<ReceiptBody>, Problem> {
     caller.must(Right::Receipts)?;
     let absent = || Problem::NotFound("there is no such receipt in your cases".into());

@@ -4,8 +4,8 @@
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
-    extract::Parameters,
+    extract::{Path, Query},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -37,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Wanted {
     /// Only recordings of this agent's calls.
     agent_id: Option<i64>,
@@ -75,6 +76,7 @@ struct RecordingBody {
 
 /// The recordings of the caller's clients, newest first.
 #[utoipa::path(
+    operation_id = "list_recordings",
     get, path = "/api/v1/recordings", tag = "recordings", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Recordings, newest first", body = [RecordingBody]),
@@ -86,7 +88,7 @@ struct RecordingBody {
 async fn list(
     caller: Caller,
     State(app): State<App>,
-    Parameters(wanted): Parameters<Wanted>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<RecordingBody>>, Problem> {
     caller.must(Right::Recordings)?;
     let before = match wanted.before.as_deref().map(str::parse::<RecordingId>) {
@@ -103,6 +105,7 @@ async fn list(
 
 /// One recording.
 #[utoipa::path(
+    operation_id = "read_recording",
     get, path = "/api/v1/recordings/{recording}", tag = "recordings", security(("token" = [])),
     params(("recording" = String, Path, description = "The recording's id")),
     responses(
@@ -115,13 +118,14 @@ async fn list(
 async fn describe(
     caller: Caller,
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<Json<RecordingBody>, Problem> {
     Ok(Json(body(visible(&app, &caller, &id).await?)))
 }
 
 /// Listen: the WAV, whole or the part that a Range header asks for.
 #[utoipa::path(
+    operation_id = "play_recording",
     get, path = "/api/v1/recordings/{recording}/audio", tag = "recordings", security(("token" = [])),
     params(
         ("recording" = String, Path, description = "The recording's id"),
@@ -140,21 +144,18 @@ async fn describe(
 async fn audio(
     caller: Caller,
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    send(
-        &app,
-        &caller,
-        &id,
-        Purpose::Play,
-        headers.get(header::RANGE),
-    )
-    .await
+    let recording = visible(&app, &caller, &id).await?;
+    let range = headers.get(header::RANGE);
+    send(&app, &caller, &recording, Purpose::Play, &method, range).await
 }
 
 /// Export: the whole WAV as a file.
 #[utoipa::path(
+    operation_id = "export_recording",
     get, path = "/api/v1/recordings/{recording}/export", tag = "recordings", security(("token" = [])),
     params(("recording" = String, Path, description = "The recording's id")),
     responses(
@@ -168,10 +169,13 @@ async fn audio(
 async fn export(
     caller: Caller,
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path,
+    method: Method,
 ) -> Result<Response, Problem> {
-    let mut response = send(&app, &caller, &id, Purpose::Export, None).await?;
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{id}.wav\"")) {
+    let recording = visible(&app, &caller, &id).await?;
+    let mut response = send(&app, &caller, &recording, Purpose::Export, &method, None).await?;
+    let name = format!("attachment; filename=\"{}.wav\"", recording.id);
+    if let Ok(value) = HeaderValue::from_str(&name) {
         response
             .headers_mut()
             .insert(header::CONTENT_DISPOSITION, value);
@@ -197,20 +201,28 @@ async fn visible(app: &App, caller: &Caller, id: &str) -> Result<Recording, Prob
 async fn send(
     app: &App,
     caller: &Caller,
-    id: &str,
+    recording: &Recording,
     purpose: Purpose,
+    method: &Method,
     range: Option<&HeaderValue>,
 ) -> Result<Response, Problem> {
-    let recording = visible(app, caller, id).await?;
-    let opened = app.library.open(&recording, &caller.name, purpose).await?;
-    let length = opened.length();
+    let found = app.library.find(recording).await?;
+    let length = found.length();
     let part = match range.map(|value| parse_range(value, length)) {
         None | Some(Ok(None)) => None,
         Some(Ok(Some(part))) => Some(part),
         Some(Err(())) => return Err(Problem::RangeNotSatisfiable { length }),
     };
     let (first, last) = part.unwrap_or((0, length.saturating_sub(1)));
-    let body = Body::from_stream(ReceiverStream::new(opened.stream(first, last)));
+    // HEAD asks for the length; nothing is heard, so nothing is logged as heard.
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        let opened = app
+            .library
+            .open(found, &caller.name, purpose, (first, last));
+        Body::from_stream(ReceiverStream::new(opened.await?.stream(first, last)))
+    };
     let status = if part.is_some() {
         StatusCode::PARTIAL_CONTENT
     } else {
@@ -219,7 +231,11 @@ async fn send(
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let ranges = match purpose {
+        Purpose::Play => "bytes",
+        Purpose::Export => "none",
+    };
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static(ranges));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(last + 1 - first));
     if part.is_some()
         && let Ok(value) = HeaderValue::from_str(&format!("bytes {first}-{last}/{length}"))
@@ -290,6 +306,7 @@ impl From<LibraryError> for Problem {
             LibraryError::NotSealed => {
                 Self::Conflict("the call is not over or not sealed yet; try again after it".into())
             }
+            LibraryError::NoAudio(_) => Self::NotFound(error.to_string()),
             LibraryError::Store(error) => error.into(),
             LibraryError::Vault(_) | LibraryError::Interrupted(_) => {
                 Self::Internal(anyhow::Error::new(error))

@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
-    extract::Parameters,
+    extract::Query,
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Which figures.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Wanted {
     /// `hour`, `agent`, `client`, …
     by: String,
@@ -34,6 +35,7 @@ struct Wanted {
 
 /// Attempts, seizures, connected, connect rate with its interval, ASR, NER and talk time.
 #[utoipa::path(
+    operation_id = "connect_rate",
     get, path = "/api/v1/stats/connect-rate", tag = "stats", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "The report, its definitions and its total", body = serde_json::Value),
@@ -45,7 +47,7 @@ struct Wanted {
 async fn rates(
     caller: Caller,
     State(app): State<App>,
-    Parameters(wanted): Parameters<Wanted>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     caller.must(Right::Figures)?;
     if !matches!(caller.scope, Scope::All) {
@@ -69,6 +71,9 @@ async fn rates(
         .to
         .as_ref()
         .map_or(Ok(from), |text| day("to", text))?;
+    if to < from {
+        return Err(Problem::Invalid(format!("to: {to} is before from: {from}")));
+    }
     let mut tx = app.db.read().await?;
     Ok(Json(connect_rate(&mut tx, by, from, to).await?.json()))
 }

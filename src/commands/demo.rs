@@ -131,7 +131,7 @@ fn welcome(
     writeln!(out, "\nDial (rings desk phone 1001, then the debtor):")?;
     writeln!(
         out,
-        "  curl -s -X POST http://{address}/api/v1/calls -H 'Authorization: Bearer {token}' -d '{{\"contact_point_id\":{point}}}'"
+        "  curl -s http://{address}/api/v1/calls -H 'Authorization: Bearer {token}' --json '{{\"contact_point_id\":{point}}}'"
     )?;
     writeln!(
         out,

@@ -198,9 +198,14 @@ async fn export(
             output.display()
         )
     })?;
-    let opened = Library::new(vault, db.clone(), clock)
-        .open(&recording, ACTOR, Purpose::Export)
-        .await;
+    let library = Library::new(vault, db.clone(), clock);
+    let opened = match library.find(&recording).await {
+        Ok(found) => {
+            let whole = (0, found.length().saturating_sub(1));
+            library.open(found, ACTOR, Purpose::Export, whole).await
+        }
+        Err(error) => Err(error),
+    };
     let written = opened.map_err(anyhow::Error::new).and_then(|opened| {
         let mut reader = opened.into_reader();
         let mut buffer = vec![0; 256 * 1024];

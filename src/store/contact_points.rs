@@ -64,7 +64,7 @@ statements! {
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
          WHERE p.id = $1";
     OF_CASE("list the numbers of a case") =
-        "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
+        "SELECT t.name, p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 t.relation, t.refused_at_ms, p.number_id, n.digits, n.region, n.state AS number_state
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
@@ -146,6 +146,15 @@ pub async fn of_case(tx: &mut Tx, case: CaseId) -> Result<Vec<Target>> {
         .await?
         .iter()
         .map(read)
+        .collect()
+}
+
+/// The contact points of a case with the names of their persons, for the eyes of whoever may dial them.
+pub async fn people_of_case(tx: &mut Tx, case: CaseId) -> Result<Vec<(Target, String)>> {
+    tx.fetch_all(&OF_CASE, args![case])
+        .await?
+        .iter()
+        .map(|row| Ok((read(row)?, row.get("name")?)))
         .collect()
 }
 

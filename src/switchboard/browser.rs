@@ -7,16 +7,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ringfence_media::{
     Codec, Leg, Remote,
     webrtc_leg::{BrowserConfig, BrowserError, BrowserEvent, BrowserLeg},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Ask, News, SessionEvent, Switchboard};
 use crate::{ids::AgentId, store};
+
+/// So long a click waits for a browser whose handshake is under way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where browsers reach this machine.
 #[derive(Debug, Clone)]
@@ -47,10 +51,14 @@ pub enum BrowserRefused {
     Ours(String),
 }
 
-/// A connected browser. Dropping it closes the connection.
+/// A browser that was answered. Dropping it closes the connection.
+///
+/// Answered is not connected: until its handshake is done, and while nothing is heard from it, no call goes through it,
+/// because the person called would hear nobody.
 pub(super) struct BrowserSeat {
     number: u64,
     leg: Arc<Leg>,
+    connected: watch::Receiver<bool>,
     _connection: BrowserLeg,
 }
 
@@ -63,6 +71,11 @@ impl BrowserSeat {
     /// The connection's name for its page.
     pub fn name(&self) -> String {
         self.number.to_string()
+    }
+
+    /// Whether audio flows, from now on.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
     }
 
     /// The audio leg, shared by its calls.
@@ -130,9 +143,11 @@ impl Switchboard {
         .map_err(|e| ours(&e))?;
 
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (is_connected, connected) = watch::channel(false);
         let seat = BrowserSeat {
             number,
             leg: Arc::new(leg),
+            connected,
             _connection: connection,
         };
         let (reply, answer_of_floor) = oneshot::channel();
@@ -151,6 +166,7 @@ impl Switchboard {
         let (asks, news) = (self.asks.clone(), self.events.clone());
         tokio::spawn(async move {
             while let Some(event) = told.recv().await {
+                is_connected.send_replace(event == BrowserEvent::Connected);
                 if event == BrowserEvent::Failed {
                     tracing::info!(%agent, "the agent's browser is gone");
                     let _ = asks.send(Ask::BrowserGone { agent, number }).await;
@@ -165,6 +181,16 @@ impl Switchboard {
             }
         });
         Ok((number.to_string(), answer.sdp))
+    }
+
+    /// Waits a moment for an agent's browser that is answered and not connected yet: its page may show the line as open
+    /// a little before our side of the handshake is done. Whether it came is for the reservation to see.
+    pub(super) async fn wait_for_browser(&self, agent: AgentId) {
+        let connected = self.ask(|reply| Ask::Connected { agent, reply }).await;
+        if let Ok(Some(mut connected)) = connected {
+            let _ =
+                tokio::time::timeout(PATIENCE, connected.wait_for(|connected| *connected)).await;
+        }
     }
 
     /// Closes one connection of the agent; a call that goes through it ends. One that is gone already stays gone.

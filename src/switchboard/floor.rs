@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
 
@@ -66,6 +66,11 @@ pub(super) enum Ask {
         agent: AgentId,
         seat: BrowserSeat,
         reply: oneshot::Sender<Result<Option<String>, BrowserRefused>>,
+    },
+    /// Whether audio flows to the agent's browser; `None` where there is none.
+    Connected {
+        agent: AgentId,
+        reply: oneshot::Sender<Option<watch::Receiver<bool>>>,
     },
     /// The connection of that number broke by itself.
     BrowserGone { agent: AgentId, number: u64 },
@@ -203,6 +208,11 @@ impl Floor {
             Ask::Browser { agent, seat, reply } => {
                 let _ = reply.send(self.seat_browser(agent, seat));
             }
+            Ask::Connected { agent, reply } => {
+                let desk = self.desks.get(&agent);
+                let browser = desk.and_then(|desk| desk.browser.as_ref());
+                let _ = reply.send(browser.map(BrowserSeat::connected));
+            }
             Ask::BrowserGone { agent, number } => self.browser_gone(agent, number),
         }
     }
@@ -232,6 +242,11 @@ impl Floor {
         let full = self.calls.len() + self.reserved >= self.settings.max_calls;
         let desk = self.desk(agent);
         let presence = desk.agent.presence();
+        if let Some(browser) = &desk.browser
+            && !*browser.connected().borrow()
+        {
+            return Err(DialError::BrowserSilent);
+        }
         // Dialling says that the note is written: it ends the wrap-up.
         desk.agent
             .reserve(call, now)

@@ -173,6 +173,9 @@ pub enum DialError {
     /// The agent is not free; in which state it is.
     #[error("the agent is {0}")]
     AgentBusy(&'static str),
+    /// The agent's browser is not connected yet, or nothing is heard from it.
+    #[error("the agent's browser is not connected")]
+    BrowserSilent,
     /// The idempotency key belongs to another request.
     #[error("the key was used for another request")]
     KeyReused,
@@ -201,8 +204,9 @@ pub enum DialError {
 pub struct FloorEvent {
     /// The call.
     pub call_id: String,
-    /// `agent_ringing`, `agent_answered`, `customer_dialling`, `customer_ringing`, `talking`, `window_closing`,
-    /// `silent`, `resumed`, `recording_broken` or `ended`.
+    /// How far the call is: `agent_ringing`, `agent_answered`, `customer_dialling`, `customer_ringing`,
+    /// `customer_answered`, `talking`, `ended`. Or what else is to be known of it, which does not change that:
+    /// `window_closing`, `window_closed`, `silent`, `resumed`, `recording_broken`, `draining`.
     pub state: &'static str,
     /// The agent.
     #[schema(value_type = i64)]
@@ -382,6 +386,7 @@ impl Switchboard {
             .map_err(|e| DialError::Vault(e.to_string()))?
             .map_err(|e| DialError::Vault(e.to_string()))?;
 
+        self.wait_for_browser(request.agent).await;
         let call = CallId::from_parts(self.clock().wall_ms(), random()?);
         let seat = self
             .ask(|reply| Ask::Reserve {

@@ -19,6 +19,7 @@
 )]
 
 pub mod asterisk;
+pub mod chromium;
 pub mod daemon;
 pub mod floor;
 pub mod net;
@@ -28,6 +29,7 @@ pub mod registrar;
 pub mod sipp;
 pub mod tone;
 pub mod unit;
+pub mod web;
 
 use std::time::{Duration, Instant};
 

@@ -112,6 +112,10 @@ impl Floor {
             .route("/api/v1/agent/session/{session}", delete(end))
             .route("/api/v1/agent/session/stats", post(stats))
             .route("/api/v1/events", get(events))
+            .route(
+                "/api/v1/calls",
+                get(|| async { Json(Value::Array(Vec::new())) }),
+            )
             .route("/api/v1/calls/{id}", delete(hang_up_call))
             .with_state(Arc::clone(&shared));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))

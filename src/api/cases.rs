@@ -1,0 +1,148 @@
+//! `/api/v1/cases`: a case with the numbers that a page shows to be clicked. Only for those who may dial them.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, Right},
+    extract::{Path, Query},
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    ids::CaseId,
+    store::{self, cases::Case},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(find))
+        .routes(routes!(read))
+}
+
+/// A case.
+#[derive(Debug, Serialize, ToSchema)]
+struct CaseBody {
+    /// Id.
+    case_id: i64,
+    /// Code of the client that placed it.
+    client: String,
+    /// The client's own number of the case.
+    reference: String,
+    /// `open`, or why it is not worked.
+    state: String,
+    /// Whom to reach, in the order of entry.
+    contact_points: Vec<ContactPointBody>,
+}
+
+/// One number of one person.
+#[derive(Debug, Serialize, ToSchema)]
+struct ContactPointBody {
+    /// What `POST /api/v1/calls` takes.
+    contact_point_id: i64,
+    /// Who answers there.
+    name: String,
+    /// What that person is to the debt: `debtor`, `spouse`, …
+    relation: String,
+    /// The number in E.164, or a short code.
+    number: String,
+    /// `usable`, `invalid` or `barred`, here and in every other case.
+    state: String,
+    /// The person, being a third party, asked not to be called again.
+    refused: bool,
+}
+
+/// Which case.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Code of the client.
+    client: String,
+    /// The client's own number of the case.
+    reference: String,
+}
+
+/// The case that a client knows by its own number.
+#[utoipa::path(
+    operation_id = "find_case",
+    get, path = "/api/v1/cases", tag = "cases", params(Wanted), security(("token" = [])),
+    responses(
+        (status = 200, description = "The case with its numbers", body = CaseBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn find(
+    caller: Caller,
+    State(app): State<App>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<CaseBody>, Problem> {
+    let mut tx = app.db.read().await?;
+    let case = match store::clients::by_code(&mut tx, &wanted.client).await? {
+        Some(client) => store::cases::by_reference(&mut tx, client.id, &wanted.reference).await?,
+        None => None,
+    };
+    drop(tx);
+    show(&caller, &app, case).await
+}
+
+/// One case with its numbers.
+#[utoipa::path(
+    operation_id = "read_case",
+    get, path = "/api/v1/cases/{case}", tag = "cases", security(("token" = [])),
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 200, description = "The case with its numbers", body = CaseBody),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn read(
+    caller: Caller,
+    State(app): State<App>,
+    Path(case): Path,
+) -> Result<Json<CaseBody>, Problem> {
+    let case = match case.parse::<CaseId>() {
+        Ok(id) => {
+            let mut tx = app.db.read().await?;
+            store::cases::by_id(&mut tx, id).await?
+        }
+        Err(_) => None,
+    };
+    show(&caller, &app, case).await
+}
+
+async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<CaseBody>, Problem> {
+    caller
+        .must(Right::Dial)
+        .or_else(|_| caller.must(Right::Supervise))?;
+    let case = case
+        .filter(|case| caller.sees(case.client_id))
+        .ok_or_else(|| Problem::NotFound("there is no such case among your clients'".into()))?;
+    let mut tx = app.db.read().await?;
+    let client = store::clients::by_id(&mut tx, case.client_id).await?;
+    let people = store::contact_points::people_of_case(&mut tx, case.id).await?;
+    Ok(Json(CaseBody {
+        case_id: case.id.get(),
+        client: client.map(|client| client.code).unwrap_or_default(),
+        reference: case.reference,
+        state: case.state.as_str().to_owned(),
+        contact_points: people
+            .into_iter()
+            .map(|(target, name)| ContactPointBody {
+                contact_point_id: target.contact_point.get(),
+                name,
+                relation: target.relation.as_str().to_owned(),
+                number: target.number.dial_string().to_owned(),
+                state: target.number_state.as_str().to_owned(),
+                refused: target.refused,
+            })
+            .collect(),
+    }))
+}
