@@ -1,5 +1,6 @@
-//! What a bridged, recorded call costs, beside its peers in the same run: a bare loop that only receives and sends, and
-//! Asterisk 22 bridging two SIP legs without and with its own recorder (MixMonitor to plain WAV).
+//! What a bridged, recorded call costs, beside its peers in the same run: a bare loop that only receives and sends, the
+//! daemon (recorded and encrypted), and Asterisk 22 bridging two SIP legs without and with its own recorder (MixMonitor to
+//! plain WAV). Then what a call costs in memory and how long the person called waits for the agent's voice.
 //!
 //! `make bench`, or `cargo bench --bench calls -- --calls 40,200 --seconds 15`. Needs root and the peers of `make test`.
 //! Figures are CPU of the process in percent of one core per call. The machine may be shared: compare ratios within one
@@ -7,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bare_loop;
+mod ours;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -39,10 +41,15 @@ fn main() {
             "the bare loop carried only {:.0} % of the packets",
             kept * 100.0
         );
+        let ours = ours::run(calls, seconds);
         let figures = [
             Figure {
                 what: "bare loop: receive and send",
                 cores: bare.cores,
+            },
+            Figure {
+                what: "Ringfence, recorded and encrypted",
+                cores: ours.cores,
             },
             Figure {
                 what: "Asterisk 22, bridged",
@@ -54,6 +61,7 @@ fn main() {
             },
         ];
         print_table(&figures, calls);
+        print_goals(&figures, &ours, calls);
     }
 }
 
@@ -93,7 +101,7 @@ fn asterisk(calls: usize, seconds: u64, number: &str) -> f64 {
 
 fn print_table(figures: &[Figure], calls: usize) {
     let per_call = |figure: &Figure| figure.cores * 100.0 / calls as f64;
-    let (bare, recorded) = (per_call(&figures[0]), per_call(&figures[2]));
+    let (bare, recorded) = (per_call(&figures[0]), per_call(&figures[3]));
     println!(
         "{:<36} {:>14} {:>12} {:>16}",
         "", "% core a call", "x bare loop", "x Asterisk rec."
@@ -107,6 +115,49 @@ fn print_table(figures: &[Figure], calls: usize) {
             one / recorded
         );
     }
+}
+
+/// Each goal beside what was reached.
+fn print_goals(figures: &[Figure], ours: &ours::Run, calls: usize) {
+    let line = |what: &str, reached: f64, goal: f64, unit: &str| {
+        let verdict = if reached <= goal {
+            "reached"
+        } else {
+            "NOT reached"
+        };
+        println!("{what:<52} {reached:>8.2} {unit:<4} goal {goal:>6.2}  {verdict}");
+    };
+    let cores = |index: usize| figures[index].cores;
+    line(
+        "CPU a call, of Asterisk with MixMonitor",
+        cores(1) / cores(3),
+        0.20,
+        "x",
+    );
+    line(
+        "CPU a call, of the bare loop",
+        cores(1) / cores(0),
+        2.0,
+        "x",
+    );
+    line(
+        "customer's 200 OK to bridged, p99 (bucket's end)",
+        ours.bridge_p99_ms,
+        20.0,
+        "ms",
+    );
+    if calls >= 200 {
+        line("memory a call", ours.kib_per_call, 300.0, "KiB");
+    } else {
+        println!(
+            "{:<52} {:>8.2} KiB  (the goal is for 200 calls)",
+            "memory a call", ours.kib_per_call
+        );
+    }
+    println!(
+        "every call sealed; the least covered recording accounts for {:.2} % of its answered time",
+        ours.least_coverage * 100.0
+    );
 }
 
 /// `--calls 40,200 --seconds 15`; Cargo adds `--bench` of its own.

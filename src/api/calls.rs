@@ -234,20 +234,30 @@ async fn read(
         .map(|r| r.id.to_string());
     Ok(Json(CallBody {
         recording,
-        ..body(&app, attempt).await
+        ..body(&app, attempt).await?
     }))
 }
 
-async fn body(app: &App, attempt: Attempt) -> CallBody {
+async fn body(app: &App, attempt: Attempt) -> Result<CallBody, Problem> {
+    let live = match attempt.ended_at_ms {
+        Some(_) => None,
+        None => app.switchboard.state_of(attempt.id).await,
+    };
+    // It may have ended since its row was read; its end stands in the row before anybody is told.
+    let attempt = match (attempt.ended_at_ms, live) {
+        (None, None | Some("ended")) => {
+            let mut tx = app.db.read().await?;
+            store::attempts::by_id(&mut tx, attempt.id)
+                .await?
+                .unwrap_or(attempt)
+        }
+        _ => attempt,
+    };
     let state = match attempt.ended_at_ms {
         Some(_) => "ended",
-        None => app
-            .switchboard
-            .state_of(attempt.id)
-            .await
-            .unwrap_or("starting"),
+        None => live.unwrap_or("starting"),
     };
-    CallBody {
+    Ok(CallBody {
         call: attempt.id.to_string(),
         case_id: attempt.case.get(),
         contact_point_id: attempt.contact_point.get(),
@@ -261,7 +271,7 @@ async fn body(app: &App, attempt: Attempt) -> CallBody {
         talk_ms: attempt.talk_ms().unwrap_or(0),
         receipt: attempt.receipt.to_string(),
         recording: None,
-    }
+    })
 }
 
 /// What to list.
@@ -313,7 +323,7 @@ async fn list(
     drop(tx);
     let mut bodies = Vec::with_capacity(found.len());
     for attempt in found {
-        bodies.push(body(&app, attempt).await);
+        bodies.push(body(&app, attempt).await?);
     }
     Ok(Json(bodies))
 }

@@ -728,7 +728,7 @@ impl CallTask {
             };
         }
         metrics::histogram!("ringfence_bridge_seconds")
-            .record(at.saturating_duration_since(answered));
+            .record(self.now().saturating_duration_since(answered));
         true
     }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use super::floor::Floor;
 
 /// Longest wait for one answer or one event.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -115,6 +117,47 @@ impl Web {
             rest: String::new(),
         }
     }
+}
+
+/// A click.
+pub fn dial(web: &Web, token: &str, body: &Value) -> Answer {
+    let headers = [
+        ("authorization", bearer(token)),
+        ("content-type", "application/json".to_owned()),
+    ];
+    let headers = headers.each_ref().map(|(name, value)| (*name, &**value));
+    web.ask(
+        "POST",
+        "/api/v1/calls",
+        &headers,
+        body.to_string().as_bytes(),
+    )
+}
+
+/// Asks until the answer is as wanted.
+pub fn until(web: &Web, path: &str, token: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    super::eventually(path, LIMIT, || {
+        let body = web.get(path, token).json();
+        wanted(&body).then_some(body)
+    })
+}
+
+/// Makes one call of two seconds to contact point `point` and returns it, ended and sealed.
+pub fn whole_call(web: &Web, floor: &Floor, point: i64) -> Value {
+    let accepted = dial(web, &floor.agents[0], &json!({"contact_point_id": point}));
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let path = format!(
+        "/api/v1/calls/{}",
+        accepted.json()["call"].as_str().unwrap()
+    );
+    assert_eq!(accepted.header("location"), path);
+    let call = until(web, &path, &floor.lead, |call| call["state"] == "ended");
+    assert_eq!(call["class"], "callee", "{call}");
+    let recording = format!("/api/v1/recordings/{}", call["recording"].as_str().unwrap());
+    until(web, &recording, &floor.lead, |body| {
+        body["state"] == "sealed"
+    });
+    call
 }
 
 /// The value of an Authorization header.
