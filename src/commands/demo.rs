@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use ringfence_recordings::RootKey;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     clock::Clock,
@@ -86,7 +87,11 @@ pub async fn run(args: DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Result
         once::run(&daemon, &floor, &clock, out).await
     } else {
         welcome(&daemon, &floor, &dir, &clock, out)?;
-        tokio::signal::ctrl_c().await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
         writeln!(out, "\nending what is up and sealing it …")?;
         Ok(())
     };
@@ -123,6 +128,10 @@ fn welcome(
             debtor.behaviour.words()
         )?;
     }
+    writeln!(
+        out,
+        "  The rules count here too: 3 conversations with a debtor and 6 unanswered calls to a number a day, then 422."
+    )?;
     let token = floor
         .logins
         .first()

@@ -540,3 +540,6 @@ impl Switchboard {
 fn random() -> Result<[u8; 10], DialError> {
     crate::random::bits().map_err(|_| DialError::Randomness)
 }
+
+#[cfg(test)]
+mod tests;
