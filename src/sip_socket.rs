@@ -4,12 +4,16 @@
 //! Nothing here waits for a peer: a datagram the kernel cannot take now is dropped (SIP retransmits), and a
 //! connection whose peer does not read is closed once its queue is full.
 
-use std::{collections::HashMap, io, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use ringfence_sip::{Connect, Endpoint, Event, TransportId, TransportKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     sync::mpsc,
     task::JoinHandle,
     time::sleep_until,
@@ -27,6 +31,8 @@ pub struct SipSocket {
     endpoint: Endpoint,
     clock: Clock,
     datagrams: Option<(TransportId, UdpSocket)>,
+    /// Connections are made from here, where datagrams are too: the PBX may know us by our address.
+    own: Option<IpAddr>,
     listener: Option<TcpListener>,
     streams: HashMap<TransportId, Stream>,
     input: mpsc::Receiver<StreamInput>,
@@ -65,6 +71,7 @@ impl SipSocket {
         }
         let id = self.endpoint.bind_datagram(printed);
         self.datagrams = Some((id, socket));
+        self.own = (!local.ip().is_unspecified()).then(|| local.ip());
         Ok(bound)
     }
 
@@ -83,6 +90,7 @@ impl SipSocket {
             endpoint,
             clock,
             datagrams: None,
+            own: None,
             listener: None,
             streams: HashMap::new(),
             input,
@@ -136,7 +144,7 @@ impl SipSocket {
                 ..
             }) = self.endpoint.poll_connect()
             {
-                self.attach(transport, TcpStream::connect(destination));
+                self.attach(transport, connect(self.own, destination));
             }
             let Some(transmit) = self.endpoint.poll_transmit() else {
                 return;
@@ -177,6 +185,17 @@ impl SipSocket {
         });
         self.streams.insert(id, Stream { output, task });
     }
+}
+
+async fn connect(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.connect(to).await
 }
 
 /// Moves bytes between one connection and the queues until either side ends.
