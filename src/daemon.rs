@@ -108,6 +108,7 @@ impl Daemon {
                 node: config.store.node.clone(),
                 agent_ring: Duration::from_secs(config.calls.agent_ring_s),
                 customer_ring: Duration::from_secs(config.calls.customer_ring_s),
+                silence_limit: Duration::from_secs(config.calls.silence_limit_s),
                 max_calls: config.calls.max,
                 wrap_up: Duration::from_secs(config.calls.wrap_up_s),
                 caller_id,
@@ -122,7 +123,13 @@ impl Daemon {
                 display_zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
             },
         );
-        settle::release(db.clone(), trunk.clone(), leftovers);
+        settle::release(
+            db.clone(),
+            trunk.clone(),
+            clock.clone(),
+            config.store.node.clone(),
+            leftovers,
+        );
 
         let library = Library::new(vault, db.clone(), clock.clone());
         if !address.ip().is_loopback() {

@@ -1,12 +1,14 @@
 //! What must be durable about a call's legs. A promise is awaited (before an INVITE leaves); everything later is written
 //! behind the call's back and in order, so that a call never waits for the disk.
 
+use ringfence_sip::EndedBy;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     clock::Clock,
     ids::CallId,
     store::{self, Db, dialogs::Dialog},
+    trunk::{LegEvent, TrunkLeg},
 };
 
 /// Changes that may wait; a leg has a handful in its life.
@@ -86,6 +88,24 @@ impl Journal {
     /// The peer has released the leg.
     pub fn remove(&self, leg: &'static str) {
         self.change(Change::Remove(leg));
+    }
+
+    /// Follows legs to their end after everybody else has stopped waiting for it: a PBX that does not answer is asked for
+    /// 32 s. What it did not confirm stays in the journal and is asked about again (`daemon/settle.rs`).
+    pub fn follow(self, legs: Vec<(&'static str, TrunkLeg)>) {
+        tokio::spawn(async move {
+            for (name, mut leg) in legs {
+                while let Some(event) = leg.events.recv().await {
+                    match event {
+                        LegEvent::Snapshot(snapshot) => self.put(name, snapshot),
+                        LegEvent::Failed(_) => self.remove(name),
+                        LegEvent::Ended { by, .. } if by != EndedBy::Fault => self.remove(name),
+                        _ => {}
+                    }
+                }
+            }
+            self.finish().await;
+        });
     }
 
     /// Returns when everything is written.

@@ -8,6 +8,7 @@ use std::{
 
 use ringfence_recordings::Sealed;
 use ringfence_sip::DialogSnapshot;
+use tokio::task::JoinSet;
 
 use crate::{
     call::Cause,
@@ -16,11 +17,15 @@ use crate::{
     ids::{CallId, RecordingId},
     recorder::Recorder,
     store::{self, Db, attempts::Closing, dialogs::Dialog},
-    trunk::Trunk,
+    trunk::{Trunk, TrunkState},
 };
 
 /// Pause between tries to reach the PBX about leftovers.
 const RETRY: Duration = Duration::from_secs(2);
+/// Pause between looks for legs of ended calls that the PBX never released.
+const LOOK: Duration = Duration::from_secs(5);
+/// A leg is forgotten when its call has been over for so long: BYE is repeated for 32 s (RFC 3261 17.1.2.2, timer F).
+const FORGOTTEN_MS: i64 = 35_000;
 
 /// Seals what is live in the vault and closes what is open in the database.
 pub(super) async fn recordings_and_attempts(
@@ -139,23 +144,37 @@ pub(super) async fn leftovers(db: &Db, node: &str) -> Result<Vec<Dialog>, store:
     store::dialogs::leftovers(&mut tx, node).await
 }
 
-/// Ends, beside everything else, what the PBX still holds of calls from before.
-pub(super) fn release(db: Db, trunk: Trunk, leftovers: Vec<Dialog>) {
-    if leftovers.is_empty() {
-        return;
-    }
+/// Ends, beside everything else, what the PBX still holds of calls from before; and later, of calls whose BYE or CANCEL
+/// it did not answer because it was away.
+pub(super) fn release(
+    db: Db,
+    trunk: Trunk,
+    clock: Clock,
+    node: String,
+    mut leftovers: Vec<Dialog>,
+) {
     tokio::spawn(async move {
-        // Ends only with the trunk itself.
         let mut state = trunk.watch();
-        if state
-            .wait_for(crate::trunk::TrunkState::is_up)
-            .await
-            .is_err()
-        {
-            return;
-        }
-        for leftover in leftovers {
-            tokio::spawn(release_one(db.clone(), trunk.clone(), leftover));
+        loop {
+            // Ends only with the trunk itself.
+            if state.wait_for(TrunkState::is_up).await.is_err() {
+                return;
+            }
+            let mut asked = JoinSet::new();
+            for leftover in leftovers {
+                asked.spawn(release_one(db.clone(), trunk.clone(), leftover));
+            }
+            asked.join_all().await;
+            tokio::time::sleep(LOOK).await;
+            let forgotten = async {
+                let mut tx = db.read().await?;
+                let before = clock.wall_ms().saturating_sub(FORGOTTEN_MS);
+                store::dialogs::forgotten(&mut tx, &node, before).await
+            };
+            leftovers = forgotten.await.unwrap_or_else(|error: store::Error| {
+                tracing::warn!(%error, "legs that the PBX did not release cannot be listed; asking on");
+                Vec::new()
+            });
         }
     });
 }
@@ -172,7 +191,7 @@ async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
                 }
                 tokio::time::sleep(RETRY).await;
             }
-            tracing::info!(%call, leg, "the PBX has released a leg from before the crash");
+            tracing::info!(%call, leg, "the PBX has released a leg of a call that is over");
         }
         Err(error) => {
             tracing::error!(%call, leg, %error, "a journalled leg cannot be read and is forgotten")

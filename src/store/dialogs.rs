@@ -1,6 +1,6 @@
 //! The journal of SIP dialogs: written before an INVITE leaves, so that a restart can release what a crash left open.
 
-use super::{Result, Tx};
+use super::{Result, Row, Tx};
 use crate::ids::CallId;
 
 /// One leg as it was last written.
@@ -24,6 +24,9 @@ statements! {
     REMOVE("remove a dialog from the journal") = "DELETE FROM dialogs WHERE call_id = $1 AND leg = $2";
     LEFTOVERS("list the dialogs that a crash left open") =
         "SELECT call_id, leg, trunk, snapshot FROM dialogs WHERE node = $1 ORDER BY written_at_ms, call_id, leg";
+    FORGOTTEN("list the dialogs of ended calls that the PBX has not released") =
+        "SELECT call_id, leg, trunk, snapshot FROM dialogs WHERE node = $1
+         AND call_id IN (SELECT id FROM attempts WHERE ended_at_ms < $2) ORDER BY written_at_ms, call_id, leg";
 }
 
 /// Writes a leg's snapshot, over the one before. Commit before the INVITE leaves.
@@ -47,6 +50,18 @@ pub async fn remove(tx: &mut Tx, call_id: CallId, leg: &str) -> Result<()> {
 /// The legs of this node that are still in the journal: at start-up, those that a crash left open.
 pub async fn leftovers(tx: &mut Tx, node: &str) -> Result<Vec<Dialog>> {
     let rows = tx.fetch_all(&LEFTOVERS, args![node]).await?;
+    parse(&rows)
+}
+
+/// The legs of this node whose calls ended before `ended_before_ms`: the PBX did not answer when they were released.
+pub async fn forgotten(tx: &mut Tx, node: &str, ended_before_ms: i64) -> Result<Vec<Dialog>> {
+    let rows = tx
+        .fetch_all(&FORGOTTEN, args![node, ended_before_ms])
+        .await?;
+    parse(&rows)
+}
+
+fn parse(rows: &[Row]) -> Result<Vec<Dialog>> {
     rows.iter()
         .map(|row| {
             Ok(Dialog {
