@@ -180,6 +180,8 @@ pub struct Calls {
     pub wrap_up_s: u64,
     /// Seconds without audio before an alarm.
     pub silence_alarm_s: u64,
+    /// Seconds that both sides may stay silent after the alarm before the line is taken for lost.
+    pub silence_limit_s: u64,
 }
 
 /// Rules.
@@ -390,6 +392,12 @@ impl Config {
             !(1..=180).contains(&self.calls.agent_ring_s),
             format!("{} s", self.calls.agent_ring_s),
             "choose 1 to 180",
+        )?;
+        bound(
+            "calls.silence_limit_s",
+            !(1..=3_600).contains(&self.calls.silence_limit_s),
+            format!("{} s", self.calls.silence_limit_s),
+            "choose 1 to 3600",
         )?;
         bound(
             "calls.max",

@@ -77,6 +77,8 @@ impl TrunkState {
 pub enum LegEvent {
     /// The dialog can only be released after a crash with this newer snapshot.
     Snapshot(String),
+    /// The PBX has the INVITE.
+    Trying,
     /// A provisional answer: 180 rings, 183 has early media.
     Progress {
         /// The SIP status.

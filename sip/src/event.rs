@@ -144,6 +144,11 @@ pub enum Event {
         /// Replaces the one before.
         snapshot: Box<DialogSnapshot>,
     },
+    /// The INVITE has arrived: 100 Trying. May come again, and not at all where another response is faster.
+    Trying {
+        /// Which leg.
+        leg: LegHandle,
+    },
     /// A provisional response above 100.
     Progress {
         /// Which leg.
@@ -285,6 +290,7 @@ impl fmt::Debug for Event {
                 )
             }
             Self::Snapshot { leg, snapshot } => write!(f, "Snapshot({leg}, {:?})", snapshot.phase),
+            Self::Trying { leg } => write!(f, "Trying({leg})"),
             Self::Progress {
                 leg,
                 status,

@@ -89,6 +89,8 @@ pub struct Machine {
     recording: Recording,
     ringback: bool,
     early_media: bool,
+    /// Whether anything at all came back for a leg's INVITE.
+    heard: [bool; 2],
     silent: [bool; 2],
     seized: bool,
     connected: bool,
@@ -111,6 +113,7 @@ impl Machine {
             recording: Recording::None,
             ringback: false,
             early_media: false,
+            heard: [false; 2],
             silent: [false; 2],
             seized: false,
             connected: false,
@@ -183,6 +186,7 @@ impl Machine {
             return;
         }
         match input {
+            Input::LegTrying(leg) => self.heard[leg as usize] = true,
             Input::LegRinging(leg) => self.ringing(leg, false),
             Input::EarlyMedia(leg) => self.ringing(leg, true),
             Input::LegAnswered(leg) => self.answered(leg),
@@ -207,8 +211,8 @@ impl Machine {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::InviteBy => self.end(Cause::PermitExpired, Party::System, None),
-            Timer::AgentRing => self.end(Cause::AgentNoAnswer, Party::System, None),
-            Timer::CustomerRing => self.end(Cause::NoAnswer, Party::System, None),
+            Timer::AgentRing => self.unanswered(Leg::Agent, Cause::AgentNoAnswer),
+            Timer::CustomerRing => self.unanswered(Leg::Customer, Cause::NoAnswer),
             Timer::Drain if self.connected => self.end(Cause::Answered, Party::System, None),
             Timer::Drain => self.end(Cause::Drained, Party::System, None),
             Timer::Silence => self.end(Cause::Dropped, Party::System, None),
@@ -217,7 +221,15 @@ impl Machine {
         }
     }
 
+    /// A ring limit is over. Where not even a 100 came back, nobody let a phone ring: the PBX is not there.
+    fn unanswered(&mut self, leg: Leg, cause: Cause) {
+        let heard = self.heard[leg as usize];
+        let cause = if heard { cause } else { Cause::TrunkDown };
+        self.end(cause, Party::System, None);
+    }
+
     fn ringing(&mut self, leg: Leg, early_media: bool) {
+        self.heard[leg as usize] = true;
         let at = self.offset_ms();
         match (leg, self.state) {
             (Leg::Agent, State::CallingAgent) if self.marks.agent_ringing_ms.is_none() => {

@@ -39,6 +39,7 @@ struct Model {
     /// 0 agent rings, 1 recording opens, 2 seizure is marked, 3 customer rings, 4 being bridged, 5 talking.
     step: u8,
     rang: bool,
+    heard: [bool; 2],
     invite_by: u64,
     agent_by: u64,
     ring_by: u64,
@@ -61,9 +62,9 @@ impl Model {
         } else if self.step < 3 && now >= self.invite_by {
             self.over(Cause::PermitExpired, Party::System);
         } else if self.step == 0 && now >= self.agent_by {
-            self.over(Cause::AgentNoAnswer, Party::System);
+            self.limit_reached(Leg::Agent, Cause::AgentNoAnswer);
         } else if self.step == 3 && now >= self.ring_by {
-            self.over(Cause::NoAnswer, Party::System);
+            self.limit_reached(Leg::Customer, Cause::NoAnswer);
         } else if self.drain_by.is_some_and(|by| now >= by) {
             let cause = if self.step >= 4 {
                 Cause::Answered
@@ -80,6 +81,9 @@ impl Model {
         self.time(now);
         if self.end.is_some() {
             return;
+        }
+        if let Input::LegTrying(leg) | Input::LegRinging(leg) | Input::EarlyMedia(leg) = input {
+            self.heard[leg as usize] = true;
         }
         let [_, ring_until, ring_limit, silence_limit] = self.limits;
         match (self.step, input) {
@@ -136,6 +140,11 @@ impl Model {
         }
     }
 
+    fn limit_reached(&mut self, leg: Leg, cause: Cause) {
+        let silent = !self.heard[leg as usize];
+        self.over(if silent { Cause::TrunkDown } else { cause }, Party::System);
+    }
+
     fn orderly(&self) -> Cause {
         if self.step >= 4 {
             Cause::Answered
@@ -180,7 +189,8 @@ fn any_input(dice: &mut Dice, step: u8, now: Instant) -> Input {
     } else {
         Leg::Customer
     };
-    match dice.below(24) {
+    match dice.below(25) {
+        24 => Input::LegTrying(leg),
         0 | 1 => Input::LegRinging(leg),
         2 | 3 => Input::EarlyMedia(leg),
         4 | 5 => Input::LegAnswered(leg),

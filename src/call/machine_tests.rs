@@ -268,6 +268,25 @@ fn an_agent_who_does_not_pick_up_costs_the_customer_nothing() {
 }
 
 #[test]
+fn where_nothing_came_back_the_ring_limit_blames_the_trunk_and_no_person() {
+    let mut bench = Bench::new(|_, _| {});
+    bench.wait(30 * S);
+    assert_eq!(bench.outcome().cause, Cause::TrunkDown);
+
+    let to_invite = &TO_RINGING[..TO_RINGING.len() - 1];
+    let mut bench = Bench::new(|_, _| {});
+    bench.feed(to_invite).wait(60 * S);
+    assert_eq!(bench.outcome().cause, Cause::TrunkDown);
+
+    let mut bench = Bench::new(|_, _| {});
+    bench
+        .feed(to_invite)
+        .feed(&[Input::LegTrying(Leg::Customer)])
+        .wait(60 * S);
+    assert_eq!(bench.outcome().cause, Cause::NoAnswer);
+}
+
+#[test]
 fn the_customer_rings_no_longer_than_the_limit() {
     let mut bench = Bench::new(|_, _| {});
     bench

@@ -46,6 +46,8 @@ pub struct CallSpec {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
+    /// The trunk has taken a leg's INVITE; nothing is known of the far side yet.
+    LegTrying(Leg),
     /// A leg rings.
     LegRinging(Leg),
     /// A leg that is not answered sends audio: an announcement or the network's own ringback.

@@ -44,9 +44,7 @@ use crate::{
 const TAP_CAPACITY_MS: u32 = 3_000;
 /// How long before the closing hour the agent is warned.
 const WARN_BEFORE: Duration = Duration::from_secs(60);
-/// When both sides send nothing for so long, the line is taken for lost.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
-/// How long the task stays for the PBX's answer to BYE or CANCEL; after that the next start asks again.
+/// How long the call stays for the PBX's answer to BYE or CANCEL; after that only the journal waits for it.
 const LINGER: Duration = Duration::from_secs(5);
 /// Q.850 causes said to the PBX: normal clearing, incompatible destination.
 const CLEARING: u8 = 16;
@@ -80,6 +78,8 @@ pub struct Floorwork {
     pub agent_ring: Duration,
     /// Longest ringing at the customer, before the window cuts it.
     pub customer_ring: Duration,
+    /// When both sides send nothing for so long after the alarm, the line is taken for lost.
+    pub silence_limit: Duration,
 }
 
 /// What the gate granted.
@@ -267,7 +267,7 @@ impl CallTask {
             closes_at: clock.instant_of(granted.closes_at_ms),
             warn_before: WARN_BEFORE,
             agent_ring_limit: floor.agent_ring,
-            silence_limit: SILENCE_LIMIT,
+            silence_limit: floor.silence_limit,
         };
         let (asks, inbox) = mpsc::channel(8);
         let (state, watched) = watch::channel("agent_dialling");
@@ -410,6 +410,7 @@ impl CallTask {
         };
         match event {
             LegEvent::Snapshot(snapshot) => self.journal.put(name, snapshot),
+            LegEvent::Trying => self.ready.push_back(Input::LegTrying(leg)),
             LegEvent::Progress {
                 status: _,
                 answer: None,
@@ -862,7 +863,16 @@ impl CallTask {
             self.on(happened).await;
             self.ready.clear();
         }
-        self.journal.finish().await;
+        let legs = [("agent", self.agent.sip), ("customer", self.customer.sip)];
+        let legs: Vec<_> = legs
+            .into_iter()
+            .filter_map(|(name, sip)| Some((name, sip?.dialog)))
+            .collect();
+        if legs.is_empty() {
+            self.journal.finish().await;
+        } else {
+            self.journal.follow(legs);
+        }
     }
 
     async fn wait_after(&mut self, until: Option<Instant>) -> Happened {

@@ -89,6 +89,7 @@ impl Default for Calls {
             drain_s: 60,
             wrap_up_s: 30,
             silence_alarm_s: 10,
+            silence_limit_s: 60,
         }
     }
 }

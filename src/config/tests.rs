@@ -71,6 +71,7 @@ fn impossible_values_name_their_key() {
         ("[media]\nthreads = 0", "media.threads"),
         ("[trunk]\nsession_expires_s = 10", "trunk.session_expires_s"),
         ("[trunk]\ndial = \"90\"", "trunk.dial"),
+        ("[calls]\nsilence_limit_s = 0", "calls.silence_limit_s"),
         ("[calls]\ncustomer_ring_s = 5", "calls.customer_ring_s"),
         (
             "[policy]\ndisplay_zone = \"Mars/Olympus\"",

@@ -20,6 +20,7 @@ fn hall(max_calls: usize, wrap_up: Duration) -> Hall {
         node: "main".into(),
         agent_ring: Duration::from_secs(20),
         customer_ring: Duration::from_secs(40),
+        silence_limit: Duration::from_secs(60),
         max_calls,
         wrap_up,
         caller_id: String::new(),

@@ -67,6 +67,8 @@ pub struct Settings {
     pub agent_ring: Duration,
     /// How long the customer's phone may ring, before the window cuts it.
     pub customer_ring: Duration,
+    /// How long both sides of a call may stay silent after the alarm before the line is taken for lost.
+    pub silence_limit: Duration,
     /// Calls at once.
     pub max_calls: usize,
     /// Wrap-up after a conversation; zero: none. Dialling again ends it.
@@ -322,6 +324,7 @@ impl Switchboard {
             media_address: settings.media_address,
             agent_ring: settings.agent_ring,
             customer_ring: settings.customer_ring,
+            silence_limit: settings.silence_limit,
         });
         tokio::spawn(Floor::new(parts.clock, settings.clone()).run(inbox));
         Self {

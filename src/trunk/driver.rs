@@ -223,6 +223,7 @@ impl Driver {
             Event::Snapshot { leg, snapshot } => {
                 self.tell(leg, LegEvent::Snapshot(snapshot.to_string()))
             }
+            Event::Trying { leg } => self.tell(leg, LegEvent::Trying),
             Event::Progress {
                 leg,
                 status,

@@ -285,6 +285,8 @@ impl Leg {
                 status,
                 answer,
             });
+        } else if status == 100 {
+            core.tell(Event::Trying { leg: self.handle });
         }
     }
 

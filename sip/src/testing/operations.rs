@@ -67,7 +67,7 @@ impl Model {
                 assert!(!seen.outgoing && !seen.answered, "node {node}: {event:?}");
                 seen.answered = true;
             }
-            Event::Progress { .. } => {
+            Event::Trying { .. } | Event::Progress { .. } => {
                 assert!(seen.outgoing && !seen.answered, "node {node}: {event:?}")
             }
             _ => {}
@@ -78,6 +78,7 @@ impl Model {
 fn leg_of(event: &Event) -> Option<LegHandle> {
     match event {
         Event::Snapshot { leg, .. }
+        | Event::Trying { leg }
         | Event::Progress { leg, .. }
         | Event::Answered { leg, .. }
         | Event::Acknowledged { leg, .. }
