@@ -68,6 +68,17 @@ impl Floor {
         }
     }
 
+    /// Like [`Floor::prepare`], with numbers whose last four digits are `behaviours` (see `asterisk.rs`).
+    pub fn prepare_for(setup: &Setup, extensions: &[&str], behaviours: &[&str]) -> Floor {
+        let numbers: Vec<String> = behaviours
+            .iter()
+            .enumerate()
+            .map(|(index, behaviour)| super::house::number(index, behaviour))
+            .collect();
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        Floor::prepare(setup, extensions, &numbers)
+    }
+
     /// The API as the first agent.
     pub fn agent(&self, daemon: &Daemon) -> Api {
         daemon.api(&self.agents[0])

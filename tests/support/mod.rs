@@ -22,6 +22,7 @@ pub mod asterisk;
 pub mod chromium;
 pub mod daemon;
 pub mod floor;
+pub mod house;
 pub mod net;
 pub mod phone;
 pub mod process;
