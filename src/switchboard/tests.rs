@@ -94,6 +94,7 @@ async fn house() -> House {
             node: "main".into(),
             agent_ring: Duration::from_secs(20),
             customer_ring: Duration::from_secs(40),
+            silence_limit: Duration::from_secs(60),
             max_calls: 4,
             wrap_up: Duration::ZERO,
             caller_id: String::new(),
