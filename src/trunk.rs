@@ -75,8 +75,9 @@ impl TrunkState {
 /// What happens to a leg.
 #[derive(Debug)]
 pub enum LegEvent {
-    /// The dialog can only be released after a crash with this newer snapshot.
-    Snapshot(String),
+    /// The dialog can only be released after a crash with this newer snapshot. An answer is acknowledged to the PBX
+    /// once it is durable ([`Acknowledge`]), or the PBX would forget what the next process must learn from it.
+    Snapshot(String, Option<Acknowledge>),
     /// The PBX has the INVITE.
     Trying,
     /// A provisional answer: 180 rings, 183 has early media.
@@ -120,7 +121,25 @@ pub struct TrunkLeg {
     pub events: mpsc::Receiver<LegEvent>,
 }
 
+/// Tells the PBX that its answer has arrived and is durable. Telling it late makes the PBX repeat its answer, and never
+/// telling it ends the call after half a minute.
+#[derive(Debug)]
+pub struct Acknowledge {
+    handle: LegHandle,
+    commands: mpsc::WeakSender<Command>,
+}
+
+impl Acknowledge {
+    /// Sends it.
+    pub async fn send(&self) {
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.send(Command::Acknowledge(self.handle)).await;
+        }
+    }
+}
+
 enum Command {
+    Acknowledge(LegHandle),
     Prepare(Box<Prepare>),
     Send(LegHandle),
     Cut(LegHandle, Hangup),
@@ -216,6 +235,7 @@ impl Trunk {
                 interval: settings.session_expires,
                 ..SessionTimer::default()
             }),
+            hold_ack: true,
             ..ringfence_sip::Config::default()
         };
         let mut socket = SipSocket::new(Endpoint::new(config, seed), clock.clone());
@@ -234,6 +254,7 @@ impl Trunk {
         account.expires = settings.register_expires;
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
+        let commands_of_legs = commands.downgrade();
         let (state_sender, state) = watch::channel(TrunkState::default());
         let trunk = Self {
             commands,
@@ -255,6 +276,7 @@ impl Trunk {
             query: None,
             missed: 0,
             stopping: None,
+            own_commands: commands_of_legs,
         };
         tokio::spawn(driver.run(account, inbox));
         Ok(trunk)

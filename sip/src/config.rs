@@ -24,6 +24,10 @@ pub struct Config {
     /// The session timer asked for by an outgoing INVITE and granted to an incoming one; `None` only answers what the
     /// peer asks for.
     pub session_timer: Option<SessionTimer>,
+    /// Whether the ACK of an answer to our INVITE waits for [`Endpoint::acknowledge`](crate::Endpoint::acknowledge): a
+    /// peer that has its ACK forgets its answer, and only what it repeats tells the next process about a call that was
+    /// answered in the instant of a crash. A hang-up by anybody does not wait.
+    pub hold_ack: bool,
     /// How long an incoming INVITE, re-INVITE or REFER may stay without an answer by the application before the
     /// endpoint answers 480 (INVITE) or 500 (the others) by itself. The others are also bounded by 48 * T1, before their
     /// sender gives up.
@@ -47,6 +51,7 @@ impl Default for Config {
             message_limits: framing::Limits::default(),
             offer_100rel: true,
             session_timer: Some(SessionTimer::default()),
+            hold_ack: false,
             answer_within: Duration::from_secs(300),
             registrar: false,
             learn_contact: false,

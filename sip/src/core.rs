@@ -304,14 +304,19 @@ impl Core {
     }
 
     /// Sends a request outside all transactions: an ACK. Returns the bytes for repetition.
-    pub(crate) fn send_ack(&mut self, now: Instant, mut request: Request, flow: &Flow) -> Vec<u8> {
+    pub(crate) fn send_ack(&mut self, now: Instant, request: Request, flow: &Flow) -> Vec<u8> {
+        let bytes = self.ack_bytes(request, flow);
+        self.transmit(now, flow, bytes.clone());
+        bytes
+    }
+
+    /// An ACK as it is to be sent over `flow`.
+    pub(crate) fn ack_bytes(&mut self, mut request: Request, flow: &Flow) -> Vec<u8> {
         let branch = self.branch();
         request
             .headers
             .push_front(name::VIA, self.via(flow, &branch).to_wire());
-        let bytes = request.to_bytes();
-        self.transmit(now, flow, bytes.clone());
-        bytes
+        request.to_bytes()
     }
 
     /// The Via text that an INVITE with `branch` over `flow` carries.

@@ -315,6 +315,18 @@ impl Endpoint {
         })
     }
 
+    /// Sends the ACK of an answer that [`Config::hold_ack`] keeps back: what the answer told is durable. Calling it
+    /// again, or when nothing is kept back, does no harm.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`].
+    pub fn acknowledge(&mut self, now: Instant, leg: LegHandle) -> Done {
+        self.with_leg(leg, |leg, core| {
+            leg.acknowledge(core, now);
+            Ok(())
+        })
+    }
+
     // -- incoming calls
 
     /// Sends a provisional response, 101 to 199, with early media if `answer` is given.

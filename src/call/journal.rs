@@ -1,18 +1,23 @@
 //! What must be durable about a call's legs. A promise is awaited (before an INVITE leaves); everything later is written
-//! behind the call's back and in order, so that a call never waits for the disk.
+//! behind the call's back and in order, so that a call never waits for the disk. Only the ACK of an answer does: a PBX
+//! that has it forgets the answer, and a process that died before the answer was durable could not learn of it again.
+
+use std::{pin::pin, time::Duration};
 
 use ringfence_sip::EndedBy;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use crate::{
     clock::Clock,
     ids::CallId,
     store::{self, Db, dialogs::Dialog},
-    trunk::{LegEvent, TrunkLeg},
+    trunk::{Acknowledge, LegEvent, TrunkLeg},
 };
 
 /// Changes that may wait; a leg has a handful in its life.
 const PENDING: usize = 64;
+/// An answer that is not durable by then is acknowledged all the same: the call is worth more than its leftovers.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(4);
 
 /// The rows of one call's legs.
 #[derive(Clone)]
@@ -46,7 +51,7 @@ impl Dialogs {
 }
 
 enum Change {
-    Put(&'static str, String),
+    Put(&'static str, String, Option<Acknowledge>),
     Remove(&'static str),
 }
 
@@ -64,7 +69,10 @@ impl Journal {
         let writer = tokio::spawn(async move {
             while let Some(change) = pending.recv().await {
                 let written = match change {
-                    Change::Put(leg, snapshot) => dialogs.put(leg, snapshot).await,
+                    Change::Put(leg, snapshot, answer) => {
+                        let put = dialogs.put(leg, snapshot);
+                        acknowledged_in_time(put, answer).await
+                    }
                     Change::Remove(leg) => dialogs.remove(leg).await,
                 };
                 if let Err(error) = written {
@@ -80,9 +88,9 @@ impl Journal {
         }
     }
 
-    /// The dialog has learnt something.
-    pub fn put(&self, leg: &'static str, snapshot: String) {
-        self.change(Change::Put(leg, snapshot));
+    /// The dialog has learnt something; an `answer` is acknowledged once that is durable.
+    pub fn put(&self, leg: &'static str, snapshot: String, answer: Option<Acknowledge>) {
+        self.change(Change::Put(leg, snapshot, answer));
     }
 
     /// The peer has released the leg.
@@ -97,7 +105,7 @@ impl Journal {
             for (name, mut leg) in legs {
                 while let Some(event) = leg.events.recv().await {
                     match event {
-                        LegEvent::Snapshot(snapshot) => self.put(name, snapshot),
+                        LegEvent::Snapshot(snapshot, answer) => self.put(name, snapshot, answer),
                         LegEvent::Failed(_) => self.remove(name),
                         LegEvent::Ended { by, .. } if by != EndedBy::Fault => self.remove(name),
                         _ => {}
@@ -115,8 +123,28 @@ impl Journal {
     }
 
     fn change(&self, change: Change) {
-        if self.changes.try_send(change).is_err() {
+        if let Err(error) = self.changes.try_send(change) {
             tracing::warn!(call = %self.call, "the journal of a call's legs is behind; a newer state is skipped");
+            if let Change::Put(_, _, Some(answer)) = error.into_inner() {
+                tokio::spawn(async move { answer.send().await });
+            }
         }
+    }
+}
+
+/// Sends the ACK when `put` is through, failed or not, or takes too long.
+async fn acknowledged_in_time(
+    put: impl Future<Output = Result<(), store::Error>>,
+    answer: Option<Acknowledge>,
+) -> Result<(), store::Error> {
+    let Some(answer) = answer else {
+        return put.await;
+    };
+    let mut put = pin!(put);
+    let done = timeout(ACKNOWLEDGE_WITHIN, &mut put).await;
+    answer.send().await;
+    match done {
+        Ok(written) => written,
+        Err(_) => put.await,
     }
 }

@@ -409,7 +409,7 @@ impl CallTask {
             return;
         };
         match event {
-            LegEvent::Snapshot(snapshot) => self.journal.put(name, snapshot),
+            LegEvent::Snapshot(snapshot, answer) => self.journal.put(name, snapshot, answer),
             LegEvent::Trying => self.ready.push_back(Input::LegTrying(leg)),
             LegEvent::Progress {
                 status: _,

@@ -7,13 +7,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use ringfence_sip::{
-    Account, AccountHandle, EndedBy, Event, Hangup, Invite, LeftoverHandle, LegHandle, Peer,
+    Account, AccountHandle, EndedBy, Event, Hangup, Invite, LeftoverHandle, LegHandle, Peer, Phase,
     QueryHandle, cause::Release, digest::Login, headers::NameAddr, method::StatusCode, sdp,
     uri::Uri,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, LegEvent, Offered, TrunkSettings, TrunkState};
+use super::{Acknowledge, Command, LegEvent, Offered, TrunkSettings, TrunkState};
 use crate::{call::LegFailure, clock::Clock, policy::Destination, sip_socket::SipSocket};
 
 /// Events that may wait for one call; a call that does not read them loses its leg, it never stops the trunk.
@@ -36,6 +36,8 @@ pub(super) struct Driver {
     pub(super) query: Option<QueryHandle>,
     pub(super) missed: u32,
     pub(super) stopping: Option<oneshot::Sender<()>>,
+    /// Weak: the driver ends when nobody else can ask it anything.
+    pub(super) own_commands: mpsc::WeakSender<Command>,
 }
 
 pub(super) struct Leg {
@@ -79,6 +81,10 @@ impl Driver {
                     self.tell(handle, LegEvent::Failed(LegFailure::Local));
                     self.legs.remove(&handle);
                 }
+            }
+            Command::Acknowledge(handle) => {
+                // Gone is fine: a hang-up has sent it.
+                let _ = self.socket.endpoint().acknowledge(now, handle);
             }
             Command::Cut(handle, hangup) => self.cut(handle, hangup),
             Command::Reanswer(handle, session) => {
@@ -221,7 +227,11 @@ impl Driver {
                 }
             }
             Event::Snapshot { leg, snapshot } => {
-                self.tell(leg, LegEvent::Snapshot(snapshot.to_string()))
+                let answer = (snapshot.phase == Phase::Confirmed).then(|| Acknowledge {
+                    handle: leg,
+                    commands: self.own_commands.clone(),
+                });
+                self.tell(leg, LegEvent::Snapshot(snapshot.to_string(), answer));
             }
             Event::Trying { leg } => self.tell(leg, LegEvent::Trying),
             Event::Progress {

@@ -54,6 +54,7 @@ impl Leg {
             dialog: Some(dialog),
             ended: None,
             unacknowledged: None,
+            held_ack: None,
             snapshot: None,
             attempt: 0,
             offers,

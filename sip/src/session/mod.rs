@@ -87,6 +87,8 @@ pub(crate) struct Leg {
     /// Why it ends, told when the peer has confirmed.
     ended: Option<(EndedBy, Release)>,
     unacknowledged: Option<Unacknowledged>,
+    /// The INVITE transaction whose answer is not acknowledged yet, see `Config::hold_ack`.
+    held_ack: Option<u64>,
     /// What a restart needs, as told last.
     snapshot: Option<DialogSnapshot>,
     /// How often the INVITE was sent anew (credentials, 422).
@@ -182,8 +184,22 @@ impl Leg {
         );
     }
 
+    /// Sends the ACK that was held back.
+    pub(crate) fn acknowledge(&mut self, core: &mut Core, now: Instant) {
+        let held = self.held_ack.take();
+        let Some(entry) = held.and_then(|transaction| core.clients.get_mut(transaction)) else {
+            return;
+        };
+        if let Some(ack) = entry.acks.iter_mut().find(|ack| ack.held) {
+            ack.held = false;
+            let (bytes, flow) = (ack.bytes.clone(), ack.flow);
+            core.transmit(now, &flow, bytes);
+        }
+    }
+
     /// Sends BYE in the dialog and waits for its answer.
     fn bye(&mut self, core: &mut Core, now: Instant, hangup: Hangup) {
+        self.acknowledge(core, now);
         self.refuse_open_requests(core, now);
         self.unacknowledged = None;
         let Some(dialog) = self.dialog.clone() else {

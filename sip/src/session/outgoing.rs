@@ -130,6 +130,7 @@ impl Leg {
             dialog: None,
             ended: None,
             unacknowledged: None,
+            held_ack: None,
             snapshot: Some(snapshot.clone()),
             attempt: 0,
             offers,
@@ -379,7 +380,9 @@ impl Leg {
         };
         if let Some(ack) = entry.acks.iter().find(|ack| ack.remote_tag == tag) {
             let (bytes, flow) = (ack.bytes.clone(), ack.flow);
-            core.transmit(now, &flow, bytes);
+            if !ack.held {
+                core.transmit(now, &flow, bytes);
+            }
             return;
         }
         if entry.acks.len() >= core.config.limits.forks {
@@ -400,12 +403,20 @@ impl Leg {
         };
         let Some(dialog) = dialog else { return };
         let (ack, ack_flow) = dialog.ack(core, &invite);
-        let bytes = core.send_ack(now, ack, &ack_flow);
+        let bytes = core.ack_bytes(ack, &ack_flow);
+        let held = core.config.hold_ack
+            && matches!(&self.state, State::Inviting { transaction: current, cancel: Cancel::No } if *current == transaction);
+        if held {
+            self.held_ack = Some(transaction);
+        } else {
+            core.transmit(now, &ack_flow, bytes.clone());
+        }
         if let Some(entry) = core.clients.get_mut(transaction) {
             entry.acks.push(Ack {
                 remote_tag: tag,
                 bytes,
                 flow: ack_flow,
+                held,
             });
         }
         let cancel = match &self.state {

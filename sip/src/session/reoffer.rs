@@ -297,6 +297,7 @@ impl Leg {
                 remote_tag: String::new(),
                 bytes,
                 flow: ack_flow,
+                held: false,
             });
         }
         false

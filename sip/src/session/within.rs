@@ -85,6 +85,7 @@ impl Leg {
                 self.released(core, EndedBy::Peer, release);
             }
             State::Answered { .. } | State::Confirmed => {
+                self.acknowledge(core, now);
                 self.refuse_open_requests(core, now);
                 self.released(core, EndedBy::Peer, release);
             }

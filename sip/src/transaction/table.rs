@@ -60,6 +60,8 @@ pub(crate) struct Ack {
     pub(crate) remote_tag: String,
     pub(crate) bytes: Vec<u8>,
     pub(crate) flow: Flow,
+    /// Not sent yet, see `Config::hold_ack`.
+    pub(crate) held: bool,
 }
 
 pub(crate) struct ClientEntry {
