@@ -62,6 +62,14 @@ pub struct Recording {
     broke: watch::Receiver<bool>,
 }
 
+/// A recording that gets no more audio and waits for its seal. Dropped, it is sealed at the next start.
+pub struct Stopped {
+    /// Its id.
+    pub id: RecordingId,
+    live: Option<Live>,
+    facts: SealFacts,
+}
+
 struct Taken {
     live: Live,
     reader: TapReader,
@@ -173,30 +181,60 @@ impl Recorder {
         }
     }
 
-    /// Seals a recording whose tap has been stopped.
-    pub async fn seal(&self, recording: Recording, talk: Talk) -> Result<Sealed, VaultError> {
-        let id = recording.id.uuid();
+    /// Waits until everything is written of a recording whose tap has been stopped.
+    pub async fn stopped(&self, recording: Recording, talk: Talk) -> Stopped {
+        let mut facts = SealFacts {
+            ended_ms: talk.ended_ms,
+            answered_ms: Some(talk.answered_ms),
+            expected_samples: Some(samples(talk.length)),
+            ..SealFacts::default()
+        };
         let written = recording.written.await.ok();
+        if let Some(Written { report, .. }) = &written {
+            facts.filled_samples = [report.agent.silence_filled, report.customer.silence_filled];
+            facts.overflow_samples = report.overflow_samples;
+        }
+        Stopped {
+            id: recording.id,
+            live: written.map(|written| written.live),
+            facts,
+        }
+    }
+
+    /// Seals it. If the disk does not let us, it is given back and can be tried again.
+    pub async fn seal(&self, mut stopped: Stopped) -> Result<Sealed, Box<(Stopped, VaultError)>> {
         let permit = self.sealing.clone().acquire_owned().await;
         let vault = self.vault.clone();
-        blocking(move || {
+        let (id, facts) = (stopped.id, stopped.facts);
+        let work = tokio::task::spawn_blocking(move || {
             let _one_of_few = permit;
-            let mut facts = SealFacts {
-                ended_ms: talk.ended_ms,
-                answered_ms: Some(talk.answered_ms),
-                expected_samples: Some(samples(talk.length)),
-                ..SealFacts::default()
-            };
-            if let Some(Written { mut live, report }) = written {
-                facts.filled_samples = [report.agent.silence_filled, report.customer.silence_filled];
-                facts.overflow_samples = report.overflow_samples;
-                if let Err(error) = live.finish() {
-                    tracing::error!(recording = %id, %error, "the end of a recording could not be written");
+            if let Some(live) = &mut stopped.live {
+                match live.finish() {
+                    Ok(()) => {}
+                    Err(error @ VaultError::DiskFull { .. }) => {
+                        return Err(Box::new((stopped, error)));
+                    }
+                    // The seal writes everything anew; at most the last segment is not in it.
+                    Err(error) => {
+                        tracing::error!(recording = %id, %error, "the end of a recording could not be written");
+                    }
                 }
+                stopped.live = None;
             }
-            vault.seal(id, &facts)
-        })
-        .await
+            let sealed = vault.seal(stopped.id.uuid(), &stopped.facts);
+            sealed.map_err(|error| Box::new((stopped, error)))
+        });
+        match work.await {
+            Ok(result) => result,
+            Err(error) => {
+                let gone = Stopped {
+                    id,
+                    live: None,
+                    facts,
+                };
+                Err(Box::new((gone, broken_off(error))))
+            }
+        }
     }
 
     /// What is known of a recording that is sealed; `None` if the vault has no sealed file of it.
@@ -313,11 +351,15 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, VaultError> {
     match tokio::task::spawn_blocking(act).await {
         Ok(result) => result,
-        // The runtime is ending or the act panicked, which the panic hook has told; the file is recovered at start.
-        Err(error) => Err(VaultError::Io {
-            act: "finish work on",
-            path: "the vault".into(),
-            source: std::io::Error::other(error),
-        }),
+        Err(error) => Err(broken_off(error)),
+    }
+}
+
+/// The runtime is ending or the act panicked, which the panic hook has told; the file is recovered at start.
+fn broken_off(error: tokio::task::JoinError) -> VaultError {
+    VaultError::Io {
+        act: "finish work on",
+        path: "the vault".into(),
+        source: std::io::Error::other(error),
     }
 }

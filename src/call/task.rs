@@ -12,6 +12,7 @@ use std::{
 };
 
 use ringfence_media::{Engine, Leg as AudioLeg, LegId, MediaEvent, Tap, Tone};
+use ringfence_recordings::VaultError;
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
@@ -29,7 +30,7 @@ use crate::{
     coverage,
     ids::{AgentId, CallId, RecordingId},
     policy::{Permit, PermitExpired},
-    recorder::{Opened, Recorder, Recording, Talk},
+    recorder::{Opened, Recorder, Recording, Stopped, Talk},
     store::{
         self, Db,
         attempts::{Closing, Seizure},
@@ -55,6 +56,8 @@ const CLOSE_RETRY: Duration = Duration::from_millis(500);
 const SEAL_ROW_TRIES: u32 = 120;
 /// How often that is said again.
 const CLOSE_REMIND: Duration = Duration::from_secs(60);
+/// Pauses between tries to seal a recording while the disk is full.
+const SEAL_RETRY: Duration = Duration::from_secs(5);
 
 /// What every call's task works with.
 pub struct Floorwork {
@@ -785,20 +788,13 @@ impl CallTask {
                     length,
                 };
                 self.work.spawn(async move {
-                    let id = recording.id;
-                    match floor.recorder.seal(recording, talk).await {
-                        Ok(sealed) => {
-                            let row = coverage::row(&sealed, Some(answered_ms), floor.clock.wall_ms());
-                            coverage::raise(&sealed, &coverage::alarms(&sealed, &row));
-                            metrics::counter!("ringfence_recordings_sealed_total", "state" => "sealed").increment(1);
-                            if let Err(error) = seal_row(&floor.db, id, &row).await {
-                                tracing::error!(recording = %id, %error, "sealed, but its row says live; the next start settles it");
-                            }
-                        }
-                        Err(error) => {
-                            metrics::counter!("ringfence_recording_alarms_total", "kind" => "not_sealed").increment(1);
-                            tracing::error!(recording = %id, %error, "not sealed; the next start seals it");
-                        }
+                    let stopped = floor.recorder.stopped(recording, talk).await;
+                    if let Err(failed) = seal(&floor, stopped, answered_ms).await {
+                        let (stopped, error) = *failed;
+                        tracing::error!(recording = %stopped.id, %error, "not sealed; trying on, and at the next start");
+                        metrics::counter!("ringfence_recording_alarms_total", "kind" => "not_sealed").increment(1);
+                        // Beside the call: a daemon that stops does not wait for a full disk.
+                        tokio::spawn(seal_when_possible(floor, stopped, answered_ms));
                     }
                     Done::Nothing
                 });
@@ -965,6 +961,38 @@ const fn name_of(leg: Leg) -> &'static str {
     match leg {
         Leg::Agent => "agent",
         Leg::Customer => "customer",
+    }
+}
+
+/// Seals a recording, and then its row.
+async fn seal(
+    floor: &Floorwork,
+    stopped: Stopped,
+    answered_ms: i64,
+) -> Result<(), Box<(Stopped, VaultError)>> {
+    let id = stopped.id;
+    let sealed = floor.recorder.seal(stopped).await?;
+    let row = coverage::row(&sealed, Some(answered_ms), floor.clock.wall_ms());
+    coverage::raise(&sealed, &coverage::alarms(&sealed, &row));
+    metrics::counter!("ringfence_recordings_sealed_total", "state" => "sealed").increment(1);
+    if let Err(error) = seal_row(&floor.db, id, &row).await {
+        tracing::error!(recording = %id, %error, "sealed, but its row says live; the next start settles it");
+    }
+    Ok(())
+}
+
+/// Tries again until the disk lets it.
+async fn seal_when_possible(floor: Arc<Floorwork>, mut stopped: Stopped, answered_ms: i64) {
+    loop {
+        tokio::time::sleep(SEAL_RETRY).await;
+        match seal(&floor, stopped, answered_ms).await {
+            Ok(()) => return,
+            Err(failed) => {
+                let (still, error) = *failed;
+                tracing::debug!(recording = %still.id, %error, "still not sealed");
+                stopped = still;
+            }
+        }
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn recordings_and_attempts(
                 continue;
             }
         };
-        if let Some(sealed) = sealed {
+        if let Some(sealed) = sealed.filter(|sealed| sealed.samples() > 0) {
             // Sealed in order; only the database was away when its row should have said so.
             let (from, seal) = row_of(&sealed, now_ms);
             talked.entry(row.call).or_insert((from, seal.ended_at_ms));
@@ -104,6 +104,16 @@ pub(super) async fn recordings_and_attempts(
         if settled && !never_bridged {
             tracing::error!(recording = %row.id, "a recording that should be in the vault is not");
             metrics::counter!("ringfence_recording_alarms_total", "kind" => "lost").increment(1);
+        }
+    }
+    // What an earlier start had to close without its recording, which could not be sealed then.
+    for (&call, &talk) in &talked {
+        if let Some(attempt) = store::attempts::by_id(&mut tx, call).await?
+            && attempt.settled
+            && attempt.answered_at_ms.is_none()
+        {
+            let closing = Closing::after_crash(&attempt, Cause::Crashed, now_ms, Some(talk));
+            store::attempts::correct(&mut tx, call, &closing).await?;
         }
     }
     let settled = store::attempts::settle_leftovers(&mut tx, node, |attempt| {

@@ -316,7 +316,11 @@ impl Asterisk {
     pub fn registered(&self, aor: &str) -> bool {
         self.cli(&format!("pjsip show aor {aor}"))
             .lines()
-            .any(|line| line.trim_start().starts_with("Contact:  "))
+            .any(|line| {
+                // The line before the contacts names the columns in the same form.
+                let line = line.trim_start();
+                line.starts_with("Contact:  ") && !line.starts_with("Contact:  <")
+            })
     }
 
     /// Ends every call at once, with BYE to both sides.

@@ -336,6 +336,11 @@ impl Daemon {
         assert_clean(&self.log(), secrets);
     }
 
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.process.exited()
+    }
+
     /// Waits for its end by itself, for tests of refused starts.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         self.process.wait(limit)
@@ -424,6 +429,17 @@ impl Api {
     /// POST of a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(self.client.post(format!("{}{path}", self.base)).json(body))
+    }
+
+    /// POST of a JSON body to a daemon that may die over it.
+    pub fn post_if_alive(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        self.runtime.block_on(async {
+            let request = self.client.post(format!("{}{path}", self.base)).json(body);
+            let response = request.bearer_auth(&self.token).send().await.ok()?;
+            let status = response.status().as_u16();
+            let body = response.bytes().await.ok()?;
+            Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+        })
     }
 
     /// POST of a JSON body under an idempotency key.

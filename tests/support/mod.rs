@@ -21,12 +21,14 @@
 pub mod asterisk;
 pub mod chromium;
 pub mod daemon;
+pub mod disk;
 pub mod floor;
 pub mod house;
 pub mod net;
 pub mod phone;
 pub mod process;
 pub mod registrar;
+pub mod scene;
 pub mod sipp;
 pub mod tone;
 pub mod unit;
