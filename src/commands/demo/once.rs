@@ -74,6 +74,7 @@ pub(super) async fn run(
         .post(url("calls"))
         .bearer_auth(token)
         .header("Idempotency-Key", "demo")
+        .header("Content-Type", "application/json")
         .body(json!({ "contact_point_id": point }).to_string())
         .send()
         .await?;
