@@ -3,6 +3,9 @@
 //! plain WAV). Then what a call costs in memory and how long the person called waits for the agent's voice.
 //!
 //! `make bench`, or `cargo bench --bench calls -- --calls 40,200 --seconds 15`. Needs root and the peers of `make test`.
+//! SIPp sends in bursts, the bare loop's own generator spreads its packets evenly, so that it is woken for almost every one:
+//! a relay that takes several packets a wake-up can come out below it. Asterisk and the daemon get the same phones.
+//!
 //! Figures are CPU of the process in percent of one core per call. The machine may be shared: compare ratios within one
 //! run, never absolute figures of two.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
