@@ -26,7 +26,7 @@ use super::{
     machine::{CallSpec, Effect, Event, Input, Leg, Machine, Release},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, ClockTrust},
     coverage,
     ids::{AgentId, CallId, RecordingId},
     policy::{Permit, PermitExpired},
@@ -691,6 +691,11 @@ impl CallTask {
     fn mark_seizure(&mut self) {
         let (floor, call) = (self.floor.clone(), self.call);
         self.work.spawn(async move {
+            // Since the decision the clock may have jumped; then nobody knows any more whether the window is open.
+            if let ClockTrust::Untrusted { why } = floor.clock.trust() {
+                tracing::warn!(%call, %why, "the clock cannot be trusted, so nobody is called");
+                return Done::Seizure(Input::SeizureFailed);
+            }
             let marked = async {
                 let mut tx = floor.db.begin().await?;
                 let seizure = store::attempts::mark_seizure(&mut tx, call, floor.clock.wall_ms()).await?;

@@ -93,8 +93,43 @@ pub struct Db {
 
 #[derive(Debug, Clone)]
 enum Pools {
-    Sqlite { write: SqlitePool, read: SqlitePool },
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+        file: OpenFile,
+    },
     Postgres(PgPool),
+}
+
+/// Which file SQLite holds open. It would go on writing into one that was removed, and all of it would be lost.
+#[derive(Debug, Clone)]
+struct OpenFile {
+    path: Arc<Path>,
+    device: u64,
+    inode: u64,
+}
+
+impl OpenFile {
+    fn at(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(path)?;
+        Ok(Self {
+            path: path.into(),
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+
+    /// What has become of it since, if anything.
+    fn problem(&self) -> Option<&'static str> {
+        use std::os::unix::fs::MetadataExt as _;
+        match std::fs::metadata(&self.path) {
+            Err(_) => Some("was taken away"),
+            Ok(now) if (now.dev(), now.ino()) != (self.device, self.inode) => Some("was replaced"),
+            Ok(now) if now.len() == 0 => Some("was cut off"),
+            Ok(_) => None,
+        }
+    }
 }
 
 impl Db {
@@ -153,8 +188,9 @@ impl Db {
             .connect_with(connect.read_only(true))
             .await
             .map_err(failed)?;
+        let file = OpenFile::at(path).map_err(|e| failed(sqlx::Error::Io(e)))?;
         Ok(Db {
-            pools: Pools::Sqlite { write, read },
+            pools: Pools::Sqlite { write, read, file },
             name,
             patience: options.patience,
         })
@@ -205,6 +241,7 @@ impl Db {
     /// Begins a transaction that writes. On SQLite it is the only one; on PostgreSQL take [`super::guards`] first.
     pub async fn begin(&self) -> Result<Tx> {
         const ACT: &str = "begin a transaction";
+        self.check_file(ACT)?;
         let begun = async {
             Ok(match &self.pools {
                 Pools::Sqlite { write, .. } => {
@@ -226,6 +263,7 @@ impl Db {
     /// Begins a transaction that only reads, one consistent moment of the data, without holding up writers.
     pub async fn read(&self) -> Result<Tx> {
         const ACT: &str = "begin to read";
+        self.check_file(ACT)?;
         let begun = async {
             Ok(match &self.pools {
                 Pools::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
@@ -245,6 +283,22 @@ impl Db {
         })
     }
 
+    /// Refuses to go on with a SQLite file that is not at its place any more.
+    fn check_file(&self, act: &'static str) -> Result<()> {
+        let Pools::Sqlite { file, .. } = &self.pools else {
+            return Ok(());
+        };
+        file.problem().map_or(Ok(()), |what| {
+            Err(Error::Unavailable {
+                act,
+                cause: format!("{} {what} while it was in use", self.name),
+                remedy:
+                    "put back the very file, or stop ringfence, restore a backup and start again"
+                        .into(),
+            })
+        })
+    }
+
     /// Asks the database for nothing: readiness.
     pub async fn probe(&self) -> Result<()> {
         let mut tx = self.begin().await?;
@@ -260,7 +314,7 @@ impl Db {
     /// Closes all connections; SQLite then folds its WAL back into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
+            Pools::Sqlite { write, read, .. } => {
                 read.close().await;
                 write.close().await;
             }

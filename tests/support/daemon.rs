@@ -295,6 +295,11 @@ impl Daemon {
         answer.split_ascii_whitespace().nth(1)?.parse().ok()
     }
 
+    /// Where its API listens.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// The API with a user's token.
     pub fn api(&self, token: &str) -> Api {
         Api::new(self.http, token)
