@@ -56,20 +56,9 @@ impl Daemon {
         trunk: TrunkSettings,
     ) -> anyhow::Result<Self> {
         // A port in use is found before anything is touched.
-        let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
-            format!("server.listen: cannot listen at {}; end the other program or choose another port", config.server.listen)
-        })?;
+        let listener = listen(config).await?;
         let address = listener.local_addr()?;
-        let region = Region::parse(&config.policy.region)
-            .map_err(|e| anyhow::anyhow!("policy.region: {e}"))?;
-        let preset = Preset::parse(&config.policy.preset).with_context(|| {
-            let known: Vec<_> = Preset::ALL.iter().map(|p| p.name()).collect();
-            format!(
-                "policy.preset: {:?} is not known; one of: {}",
-                config.policy.preset,
-                known.join(", ")
-            )
-        })?;
+        let (region, preset) = rules(config)?;
         let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
 
         // Before anything counts: what is counted without it is lost.
@@ -85,14 +74,7 @@ impl Daemon {
         let caller_id = trunk.caller_id.clone().unwrap_or_default();
         let trunk = Trunk::start(trunk, clock.clone(), crate::random::bits()?).await?;
         let media_bind = config.media.bind.unwrap_or_else(|| trunk.local().ip());
-        let engine = Engine::start(EngineConfig {
-            threads: config.media.threads,
-            bind: media_bind,
-            ports: config.media.ports.clone(),
-            quarantine: Duration::from_secs(config.media.quarantine_s),
-            silence_after: Duration::from_secs(config.calls.silence_alarm_s),
-        })
-        .context("media: cannot start the audio plane")?;
+        let engine = open_audio(config, media_bind)?;
 
         let switchboard = Switchboard::start(
             Parts {
@@ -178,6 +160,31 @@ impl Daemon {
     }
 }
 
+/// By whose numbering plan numbers are read, and by which rules they are called.
+pub fn rules(config: &Config) -> anyhow::Result<(Region, Preset)> {
+    let region =
+        Region::parse(&config.policy.region).map_err(|e| anyhow::anyhow!("policy.region: {e}"))?;
+    let preset = Preset::parse(&config.policy.preset).with_context(|| {
+        let known: Vec<_> = Preset::ALL.iter().map(|p| p.name()).collect();
+        format!(
+            "policy.preset: {:?} is not known; one of: {}",
+            config.policy.preset,
+            known.join(", ")
+        )
+    })?;
+    Ok((region, preset))
+}
+
+/// Opens the socket of the API.
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let at = config.server.listen;
+    TcpListener::bind(at).await.with_context(|| {
+        format!(
+            "server.listen: cannot listen at {at}; end the other program or choose another address"
+        )
+    })
+}
+
 /// Opens the vault for writing, with the root key checked.
 pub fn open_vault(config: &Config) -> anyhow::Result<Vault> {
     refuse_practice(config)?;
@@ -192,6 +199,27 @@ pub fn open_vault_read_only(config: &Config) -> anyhow::Result<Vault> {
     )?)
 }
 
+/// Starts the audio plane on `bind`, and proves that a leg could be opened.
+pub fn open_audio(config: &Config, bind: IpAddr) -> anyhow::Result<Engine> {
+    let engine = Engine::start(EngineConfig {
+        threads: config.media.threads,
+        bind,
+        ports: config.media.ports.clone(),
+        quarantine: Duration::from_secs(config.media.quarantine_s),
+        silence_after: Duration::from_secs(config.calls.silence_alarm_s),
+    })
+    .context("media: cannot start the audio plane")?;
+    engine.probe().with_context(|| {
+        format!(
+            "media.ports: none of {}-{} can be used at {bind}; end the program that holds them, or choose another \
+             range or media.bind",
+            config.media.ports.start(),
+            config.media.ports.end()
+        )
+    })?;
+    Ok(engine)
+}
+
 /// Opens the database.
 pub async fn open_store(config: &Config) -> anyhow::Result<Db> {
     let location = store::Location::parse(&config.store.url);
@@ -203,6 +231,11 @@ pub async fn trunk_settings(config: &Config) -> anyhow::Result<TrunkSettings> {
     let trunk = &config.trunk;
     if trunk.server.is_empty() {
         bail!("trunk.server: not set; write the PBX's host:port, or try `ringfence demo` first");
+    }
+    if trunk.server == crate::config::PRACTICE {
+        bail!(
+            "trunk.server: the practice PBX belongs to `ringfence demo`; write the PBX's host:port"
+        );
     }
     let resolve = |key: &'static str, name: String| async move {
         let found = tokio::net::lookup_host(&name).await;

@@ -5,7 +5,7 @@
 //! the second leg of a call with [`Engine::open_leg_beside`] and it never happens).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,6 +157,36 @@ impl Engine {
     pub fn open_leg(&self, events: mpsc::Sender<MediaEvent>) -> Result<Leg, MediaError> {
         let (wire, local) = self.bind()?;
         self.adopt(self.least_loaded(), wire, Some(local), events)
+    }
+
+    /// Whether a leg could be opened: binds a pair of ports of the range and lets go of it, outside the pool.
+    ///
+    /// # Errors
+    /// [`MediaError::Open`] with what the last port said.
+    pub fn probe(&self) -> Result<SocketAddr, MediaError> {
+        let mut last = MediaError::Stopped;
+        for port in self.config.ports.clone() {
+            let Some(next) = port
+                .checked_add(1)
+                .filter(|next| port % 2 == 0 && self.config.ports.contains(next))
+            else {
+                continue;
+            };
+            let address = SocketAddr::new(self.config.bind, port);
+            let pair = UdpSocket::bind(address)
+                .and_then(|_rtp| UdpSocket::bind(SocketAddr::new(self.config.bind, next)));
+            match pair {
+                Ok(_rtcp) => return Ok(address),
+                Err(source) => {
+                    let busy = source.kind() == io::ErrorKind::AddrInUse;
+                    last = MediaError::Open { address, source };
+                    if !busy {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
     }
 
     /// Opens a leg on the thread of `other`: for the second leg of a call.

@@ -31,13 +31,30 @@ pub async fn run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Resul
         }
         Ok(())
     };
-    line("configuration", Ok("valid".into()))?;
+    line(
+        "configuration",
+        daemon::rules(config).map(|(_, preset)| format!("valid, rules {}", preset.name())),
+    )?;
     line("clock", check_clock(config))?;
     line("database", check_store(config).await)?;
-    line("vault", check_vault(config))?;
-    line("PBX", check_pbx(config).await)?;
+    let vault = check_vault(config);
+    // Its sockets are then in use, by right.
+    let running = matches!(vault, Ok(Vaulted::InUse));
+    line(
+        "vault",
+        vault.map(|found| {
+            let dir = config.vault.dir.display();
+            match found {
+                Vaulted::InUse => format!("{dir}, in use by a running daemon"),
+                Vaulted::Free { mib } => format!("{dir}, {mib} MiB free"),
+            }
+        }),
+    )?;
+    line("API", check_listen(config, running).await)?;
+    line("audio", check_audio(config))?;
+    line("PBX", check_pbx(config, running).await)?;
     if failed > 0 {
-        bail!("{failed} of 5 checks failed");
+        bail!("{failed} of 7 checks failed; what to do stands behind each");
     }
     Ok(())
 }
@@ -57,31 +74,55 @@ async fn check_store(config: &Config) -> anyhow::Result<String> {
     Ok(name)
 }
 
-fn check_vault(config: &Config) -> anyhow::Result<String> {
+/// How the vault was found.
+enum Vaulted {
+    /// A running daemon has it open for writing, and checks it by itself.
+    InUse,
+    /// Nobody has.
+    Free {
+        /// Room on its disk.
+        mib: u64,
+    },
+}
+
+fn check_vault(config: &Config) -> anyhow::Result<Vaulted> {
     let vault = match daemon::open_vault(config) {
-        // A running daemon has it open for writing, and checks it by itself.
         Err(error) if matches!(error.downcast_ref(), Some(VaultError::Locked { .. })) => {
             daemon::open_vault_read_only(config)?;
-            return Ok(format!(
-                "{}, in use by a running daemon",
-                config.vault.dir.display()
-            ));
+            return Ok(Vaulted::InUse);
         }
         opened => opened?,
     };
-    let room = vault.probe()?;
-    Ok(format!(
-        "{}, {} MiB free",
-        config.vault.dir.display(),
-        room.free >> 20
-    ))
+    Ok(Vaulted::Free {
+        mib: vault.probe()?.free >> 20,
+    })
 }
 
-async fn check_pbx(config: &Config) -> anyhow::Result<String> {
+async fn check_listen(config: &Config, running: bool) -> anyhow::Result<String> {
+    match daemon::listen(config).await {
+        Ok(listener) => Ok(listener.local_addr()?.to_string()),
+        Err(_) if running => Ok(format!(
+            "{}, in use by a running daemon",
+            config.server.listen
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_audio(config: &Config) -> anyhow::Result<String> {
+    let bind = config.media.bind.unwrap_or(config.trunk.bind.ip());
+    daemon::open_audio(config, bind)?;
+    let ports = &config.media.ports;
+    Ok(format!("{bind}, ports {}-{}", ports.start(), ports.end()))
+}
+
+async fn check_pbx(config: &Config, running: bool) -> anyhow::Result<String> {
     let mut settings = daemon::trunk_settings(config).await?;
     let server = settings.server;
-    // The daemon may be running on the configured port; a check does not need that very one.
-    settings.bind.set_port(0);
+    if running {
+        // It holds the configured port; to reach the PBX any other will do.
+        settings.bind.set_port(0);
+    }
     let trunk = Trunk::start(
         settings,
         Clock::system(config.clock.trust),
@@ -89,15 +130,20 @@ async fn check_pbx(config: &Config) -> anyhow::Result<String> {
     )
     .await?;
     let mut state = trunk.watch();
-    let up = tokio::time::timeout(PBX_PATIENCE, state.wait_for(TrunkState::is_up)).await;
+    // Only the answer is kept: what `wait_for` gives holds the state locked, and the trunk could not stop.
+    let up = tokio::time::timeout(PBX_PATIENCE, state.wait_for(TrunkState::is_up))
+        .await
+        .is_ok_and(|reached| reached.is_ok());
     let problem = trunk.state().problem;
     trunk.stop().await;
-    match up {
-        Ok(Ok(_)) => Ok(format!("registered at {server}")),
-        _ if problem.is_empty() => bail!(
-            "{server} did not answer within {} s",
-            PBX_PATIENCE.as_secs()
-        ),
-        _ => bail!("{server}: {problem}"),
+    if up {
+        return Ok(format!("registered at {server}"));
     }
+    if problem.is_empty() {
+        bail!(
+            "{server} did not answer within {} s; check trunk.server, the PBX and the firewall between",
+            PBX_PATIENCE.as_secs()
+        );
+    }
+    bail!("{server}: {problem}");
 }

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::{Config, PRACTICE},
+    config::Config,
     daemon::{self, Daemon},
 };
 
@@ -25,13 +25,8 @@ pub async fn run(
     config: &Config,
     reload: impl Fn() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
-    if config.trunk.server == PRACTICE {
-        anyhow::bail!(
-            "trunk.server: the practice PBX belongs to `ringfence demo`; write the PBX's host:port"
-        );
-    }
-    let clock = Clock::system(config.clock.trust);
-    let daemon = Daemon::start(config, clock, daemon::trunk_settings(config).await?).await?;
+    let trunk = daemon::trunk_settings(config).await?;
+    let daemon = Daemon::start(config, Clock::system(config.clock.trust), trunk).await?;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

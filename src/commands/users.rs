@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
 use super::ACTOR;
+use crate::policy::Extension;
 use crate::store::{
     Db, Tx,
     access::{self, Access},
@@ -129,6 +130,8 @@ async fn add(
             Some(agent) if agent.extension == *extension => agent,
             Some(agent) => bail!("agent {code} has the extension {} already", agent.extension),
             None => {
+                // Only a phone of the house is rung without asking the gate.
+                Extension::parse(extension).with_context(|| format!("--extension {extension}"))?;
                 let made = agents::ensure(&mut tx, code, &args.name, extension, now_ms).await;
                 made.with_context(|| format!("extension {extension} belongs to another agent"))?
             }

@@ -27,7 +27,10 @@ impl Registrar {
     }
 
     /// One that answers as `answers` says.
-    pub fn answering(net: &Net, answers: impl Fn(&str) -> Answers + Send + 'static) -> Registrar {
+    pub fn answering(
+        net: &Net,
+        mut answers: impl FnMut(&str) -> Answers + Send + 'static,
+    ) -> Registrar {
         let socket = UdpSocket::bind(SocketAddr::new(net.pbx(), 5060)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))

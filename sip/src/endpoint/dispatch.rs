@@ -63,6 +63,14 @@ impl Endpoint {
         let Some(entry) = self.core.clients.get_mut(id) else {
             return;
         };
+        // The branch alone finds the transaction (17.1.3), but a response copies the request's Call-ID and CSeq
+        // (8.2.6.2): one that does not is of a peer, or a forger, that has not read the request.
+        let asked = &entry.request.headers;
+        if asked.call_id().ok() != response.headers.call_id().ok()
+            || asked.cseq().ok() != Some(cseq)
+        {
+            return;
+        }
         let step = entry.machine.on_response(now, response.status.code());
         let (owner, due) = (entry.owner, entry.machine.next_timeout());
         if step.ack {

@@ -70,10 +70,12 @@ pub(super) async fn run(
     let client = reqwest::Client::new();
     let url = |path: &str| format!("http://{}/api/v1/{path}", daemon.address);
     let begun = clock.monotonic();
+    // A key of this run: the directory may hold calls of earlier ones.
+    let run = format!("demo-{:032x}", u128::from_ne_bytes(crate::random::bits()?));
     let answer = client
         .post(url("calls"))
         .bearer_auth(token)
-        .header("Idempotency-Key", "demo")
+        .header("Idempotency-Key", run)
         .header("Content-Type", "application/json")
         .body(json!({ "contact_point_id": point }).to_string())
         .send()
