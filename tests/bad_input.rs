@@ -284,7 +284,7 @@ fn a_vault_without_room_refuses_the_call_and_says_so() {
     let (_net, pbx, setup) = house();
     let floor = Floor::prepare(&setup, &["1001"], &[NUMBER]);
     // More than any disk has.
-    let setup = setup.set("vault.reserve_mib", 1_i64 << 40);
+    let setup = setup.set("vault.reserve_mib", 1_i64 << 30);
     let text = fails(&setup, &["check"]);
     assert!(
         text.contains("FAILED  vault") && text.contains("Free space"),
@@ -511,7 +511,7 @@ fn raw(daemon: &Daemon, head: &str, token: &str, body: &[u8]) -> (u16, String, S
     stream.set_read_timeout(Some(SOON)).unwrap();
     let _ = write!(
         stream,
-        "{head}\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
+        "{head}\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     // A server that has seen enough may stop reading.
@@ -670,7 +670,7 @@ fn requests_that_are_none_get_a_problem_that_says_what_is_wrong() {
             404,
             "no such call",
         ),
-        (get("/api/v1/calls/%ff%fe"), agent, b"", 400, "URL"),
+        (get("/api/v1/calls/%ff%fe"), agent, b"", 404, "no text"),
         (
             get(&format!("/api/v1/recordings/{uuid}")),
             lead,

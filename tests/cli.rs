@@ -169,7 +169,7 @@ fn the_line_that_the_demo_prints_dials() {
     let curl = said
         .iter()
         .map(|line| line.trim())
-        .find(|line| line.starts_with("curl -s -X POST"))
+        .find(|line| line.starts_with("curl") && line.contains("--json"))
         .unwrap_or_else(|| panic!("no line that dials:\n{text}"));
     let output = Command::new("bash").args(["-c", curl]).output().unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout)

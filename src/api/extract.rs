@@ -38,8 +38,9 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
                     }
                     _ => Problem::Invalid("the body broke off; send the request again".into()),
                 })?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::Invalid(format!("the body: {error}")))?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            Problem::Invalid(format!("the body: {}", unquoted(&error.to_string())))
+        })?;
         Ok(Self { value, bytes })
     }
 }
@@ -66,7 +67,9 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| Problem::Invalid(format!("the query: {}", rejection.body_text())))
+            .map_err(|rejection| {
+                Problem::Invalid(format!("the query: {}", unquoted(&rejection.body_text())))
+            })
     }
 }
 
@@ -81,5 +84,43 @@ impl FromRequestParts<App> for Path {
             .await
             .map(|axum::extract::Path(value)| Self(value))
             .map_err(|_| Problem::NotFound("the path holds what is no text".into()))
+    }
+}
+
+/// What serde says of bad input, without the input: it may be a phone number or a token.
+fn unquoted(said: &str) -> String {
+    let cut = |open: &str, close: char| -> Option<String> {
+        let (before, rest) = said.split_once(open)?;
+        let end = match close {
+            '"' => rest.rfind(close),
+            _ => rest.find(close),
+        }?;
+        Some(format!("{before}{open}…{}", rest.get(end..)?))
+    };
+    cut("string \"", '"')
+        .or_else(|| cut("unknown field `", '`'))
+        .or_else(|| cut("unknown variant `", '`'))
+        .or_else(|| cut("duplicate field `", '`'))
+        .unwrap_or_else(|| said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        for (said, told) in [
+            (
+                r#"invalid type: string "+86\"138", expected i64 at line 1 column 36"#,
+                r#"invalid type: string "…", expected i64 at line 1 column 36"#,
+            ),
+            (
+                "unknown field `13800138000`, expected one of `a`, `b`",
+                "unknown field `…`, expected one of `a`, `b`",
+            ),
+        ] {
+            assert_eq!(unquoted(said), told);
+        }
     }
 }
