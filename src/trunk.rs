@@ -274,6 +274,7 @@ impl Trunk {
             legs: HashMap::new(),
             leftovers: HashMap::new(),
             query: None,
+            asked: None,
             missed: 0,
             stopping: None,
             own_commands: commands_of_legs,

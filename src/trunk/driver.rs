@@ -4,7 +4,10 @@
 //! It never waits for a call: a leg whose call does not read is given up. It decides nothing about calls; what a number
 //! looks like to the PBX ([`dial_string`]) and what a failure means ([`end_of`]) are its only judgements.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use ringfence_sip::{
     Account, AccountHandle, EndedBy, Event, Hangup, Invite, LeftoverHandle, LegHandle, Peer, Phase,
@@ -20,6 +23,8 @@ use crate::{call::LegFailure, clock::Clock, policy::Destination, sip_socket::Sip
 const LEG_EVENTS: usize = 64;
 /// Unanswered OPTIONS after which the PBX counts as unreachable.
 const MISSED_QUERIES: u32 = 3;
+/// An answer to OPTIONS that took longer than this came after a retransmission: the PBX was away.
+const SLOW_ANSWER: Duration = Duration::from_secs(1);
 
 /// The task that owns the sockets.
 pub(super) struct Driver {
@@ -34,6 +39,8 @@ pub(super) struct Driver {
     pub(super) legs: HashMap<LegHandle, Leg>,
     pub(super) leftovers: HashMap<LeftoverHandle, oneshot::Sender<bool>>,
     pub(super) query: Option<QueryHandle>,
+    /// When the last OPTIONS was sent.
+    pub(super) asked: Option<Instant>,
     pub(super) missed: u32,
     pub(super) stopping: Option<oneshot::Sender<()>>,
     /// Weak: the driver ends when nobody else can ask it anything.
@@ -295,6 +302,7 @@ impl Driver {
         let target = Uri::parse(&format!("sip:{}", self.settings.domain));
         if let Ok(target) = target {
             let now = self.clock.monotonic();
+            self.asked = Some(now);
             self.query = self
                 .socket
                 .endpoint()
@@ -316,7 +324,21 @@ impl Driver {
             }
             return;
         }
+        // Away for a while, however short: it may have been restarted and forgotten us.
+        let waited = self
+            .asked
+            .map(|asked| self.clock.monotonic().saturating_duration_since(asked));
+        let was_away = self.missed > 0 || waited.is_some_and(|waited| waited > SLOW_ANSWER);
         self.missed = 0;
+        if was_away
+            && self.state.borrow().reachable
+            && let Some(account) = self.account
+        {
+            let _ = self
+                .socket
+                .endpoint()
+                .register_now(self.clock.monotonic(), account);
+        }
         if !self.state.borrow().reachable {
             self.set_state(|s| {
                 s.reachable = true;
