@@ -195,14 +195,15 @@ fn a_recording_is_exact_when_one_packet_in_twenty_is_lost() {
         // What was lost is silence in its place and nothing else's audio.
         assert!(!heard(&agent, RATE, right, 0.02) && !heard(&customer, RATE, left, 0.02));
         for side in [&agent, &customer] {
-            // Half a packet long, so that one lies within each hole wherever that begins.
+            // Half a packet long, so that one lies within each hole wherever that begins, or two: one packet in twenty
+            // gives 0.05 to 0.1, and a call of three seconds strays far from its mean.
             let lost = side
                 .chunks_exact(80)
                 .filter(|half| half.iter().all(|sample| sample.abs() < 16))
                 .count();
             let share = lost as f64 / (side.len() / 160) as f64;
             assert!(
-                (0.005..0.15).contains(&share),
+                (0.005..0.3).contains(&share),
                 "{n}: {share} of the packets are missing"
             );
         }
