@@ -25,13 +25,25 @@ use super::{
     sql::{Sql, Value},
 };
 
+/// A step of the schema: its number, its name, and its text for SQLite and PostgreSQL.
+macro_rules! migration {
+    ($version:literal, $name:literal, $file:literal) => {
+        (
+            $version,
+            $name,
+            include_str!(concat!("../../migrations/sqlite/", $file)),
+            include_str!(concat!("../../migrations/postgres/", $file)),
+        )
+    };
+}
+
 /// The schema, in order. A file that was released is never changed; the next one gets the next number.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "floor",
-    include_str!("../../migrations/sqlite/0001_floor.sql"),
-    include_str!("../../migrations/postgres/0001_floor.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    migration!(1, "floor", "0001_floor.sql"),
+    migration!(2, "cases", "0002_cases.sql"),
+    migration!(3, "rules", "0003_rules.sql"),
+    migration!(4, "figures", "0004_figures.sql"),
+];
 
 /// Where the data lies.
 #[derive(Debug, Clone)]
