@@ -1,5 +1,7 @@
-//! The case store's own verbs: for now, bringing cases in from a file.
+//! The case store's own verbs: bringing cases in from files, and what their cells mean.
 //!
 //! What a case is stands in `store::cases`; whether it may be called is decided by `policy`.
 
+pub mod bucket;
 pub mod import;
+pub mod money;
