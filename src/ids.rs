@@ -132,6 +132,11 @@ numbered!(
     "debtor number"
 );
 numbered!(
+    /// A natural person, however many debtors of however many clients that is.
+    PersonId,
+    "person number"
+);
+numbered!(
     /// One number of one person tied to a case.
     ContactPointId,
     "contact point number"

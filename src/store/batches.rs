@@ -5,13 +5,14 @@ use crate::ids::{BatchId, ClientId};
 
 statements! {
     ENSURE("enter a batch") =
-        "INSERT INTO batches (client_id, code, created_at_ms) VALUES ($1, $2, $3) ON CONFLICT (client_id, code) DO NOTHING";
+        "INSERT INTO batches (client_id, code, created_at_ms, revealed_at_ms) VALUES ($1, $2, $3, $3)
+         ON CONFLICT (client_id, code) DO NOTHING";
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
         "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id ORDER BY c.code, b.code";
 }
 
-/// The id of a client's batch, entered if there is none with this code.
+/// The id of a client's batch, entered, and seen at once, if there is none with this code.
 pub async fn ensure(tx: &mut Tx, client_id: ClientId, code: &str, now_ms: i64) -> Result<BatchId> {
     tx.execute(&ENSURE, args![client_id, code, now_ms]).await?;
     Ok(BatchId::new(

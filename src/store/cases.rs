@@ -1,6 +1,8 @@
-//! Cases and their debtors, in the minimal form that dialling needs.
+//! Cases and their debtors.
+//!
+//! A case that an import has not revealed yet, by itself or by its batch, does not exist for anybody here.
 
-use super::{Error, Result, Tx, db::Row};
+use super::{Error, Result, Tx, db::Row, persons};
 use crate::{
     ids::{BatchId, CaseId, ClientId, DebtorId},
     policy::CaseState,
@@ -38,32 +40,47 @@ pub struct CaseLine {
 
 statements! {
     ENSURE_DEBTOR("enter a debtor") =
-        "INSERT INTO debtors (client_id, reference, created_at_ms) VALUES ($1, $2, $3)
+        "INSERT INTO debtors (client_id, reference, person_id, created_at_ms) VALUES ($1, $2, $3, $4)
          ON CONFLICT (client_id, reference) DO NOTHING";
     DEBTOR("look up a debtor") = "SELECT id FROM debtors WHERE client_id = $1 AND reference = $2";
     INSERT("enter a case") =
-        "INSERT INTO cases (client_id, batch_id, debtor_id, reference, created_at_ms, changed_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $5)";
+        "INSERT INTO cases (client_id, batch_id, debtor_id, reference, created_at_ms, changed_at_ms, revealed_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $5, $5)";
     BY_REFERENCE("look up a case") =
-        "SELECT id, client_id, batch_id, debtor_id, reference, state FROM cases WHERE client_id = $1 AND reference = $2";
-    BY_ID("look up a case") = "SELECT id, client_id, batch_id, debtor_id, reference, state FROM cases WHERE id = $1";
+        "SELECT c.id, c.client_id, c.batch_id, c.debtor_id, c.reference, c.state
+         FROM cases c JOIN batches b ON b.id = c.batch_id
+         WHERE c.client_id = $1 AND c.reference = $2
+           AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
+    BY_ID("look up a case") =
+        "SELECT c.id, c.client_id, c.batch_id, c.debtor_id, c.reference, c.state
+         FROM cases c JOIN batches b ON b.id = c.batch_id
+         WHERE c.id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
     SET_STATE("change the state of a case") = "UPDATE cases SET state = $2, changed_at_ms = $3 WHERE id = $1";
     LIST("list the cases") =
         "SELECT c.id, c.client_id, c.batch_id, c.debtor_id, c.reference, c.state, k.code AS client, b.code AS batch,
                 (SELECT COUNT(*) FROM contact_points p WHERE p.case_id = c.id) AS points
          FROM cases c JOIN clients k ON k.id = c.client_id JOIN batches b ON b.id = c.batch_id
-         WHERE c.id > $1 ORDER BY c.id LIMIT $2";
+         WHERE c.id > $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL ORDER BY c.id LIMIT $2";
 }
 
-/// The debtor with the client's own key, entered if there is none.
+/// The debtor with the client's own key, entered if there is none, with a person of his own.
 pub async fn ensure_debtor(
     tx: &mut Tx,
     client: ClientId,
     reference: &str,
     now_ms: i64,
 ) -> Result<DebtorId> {
-    tx.execute(&ENSURE_DEBTOR, args![client, reference, now_ms])
+    if let Some(row) = tx.fetch_optional(&DEBTOR, args![client, reference]).await? {
+        return Ok(DebtorId::new(row.get("id")?));
+    }
+    let person = persons::insert(tx, now_ms).await?;
+    let entered = tx
+        .execute(&ENSURE_DEBTOR, args![client, reference, person, now_ms])
         .await?;
+    if entered == 0 {
+        // Somebody else was faster; the person made for nothing goes.
+        persons::remove(tx, person).await?;
+    }
     Ok(DebtorId::new(
         tx.fetch_one(&DEBTOR, args![client, reference])
             .await?
@@ -71,7 +88,7 @@ pub async fn ensure_debtor(
     ))
 }
 
-/// Enters an open case.
+/// Enters an open case that is seen at once.
 ///
 /// # Errors
 /// [`Error::Constraint`] (exists) if the client has a case with this reference already.

@@ -61,14 +61,15 @@ statements! {
         "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 t.relation, t.refused_at_ms, p.number_id, n.digits, n.region, n.state AS number_state
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
-              JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
-         WHERE p.id = $1";
+              JOIN batches b ON b.id = c.batch_id JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
+         WHERE p.id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
     OF_CASE("list the numbers of a case") =
         "SELECT t.name, p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 t.relation, t.refused_at_ms, p.number_id, n.digits, n.region, n.state AS number_state
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
-              JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
-         WHERE p.case_id = $1 ORDER BY p.id";
+              JOIN batches b ON b.id = c.batch_id JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
+         WHERE p.case_id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL
+         ORDER BY p.id";
 }
 
 /// Enters a person and a number of a case, as far as they are not there; returns the contact point and whether it is new.
@@ -131,7 +132,7 @@ pub async fn note_refusal(tx: &mut Tx, id: ContactPointId, now_ms: i64) -> Resul
     }
 }
 
-/// Everything a call to this contact point starts from.
+/// Everything a call to this contact point starts from; nothing as long as its case is hidden.
 pub async fn target(tx: &mut Tx, id: ContactPointId) -> Result<Option<Target>> {
     tx.fetch_optional(&TARGET, args![id])
         .await?

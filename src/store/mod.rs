@@ -24,6 +24,7 @@ pub mod events;
 pub mod facts;
 pub mod guards;
 pub mod idempotency;
+pub mod persons;
 pub mod receipts;
 pub mod recordings;
 pub mod rollups;

@@ -5,7 +5,7 @@
 
 use crate::{
     ids::{
-        AgentId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId, ReceiptId,
+        AgentId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId, PersonId, ReceiptId,
         RecordingId, UserId,
     },
     policy::{CaseState, NumberState, Relation},
@@ -84,6 +84,7 @@ value_from! {
     BatchId => Int(v) v.get();
     CaseId => Int(v) v.get();
     DebtorId => Int(v) v.get();
+    PersonId => Int(v) v.get();
     ContactPointId => Int(v) v.get();
     AgentId => Int(v) v.get();
     UserId => Int(v) v.get();

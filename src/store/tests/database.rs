@@ -24,6 +24,7 @@ fn statements() -> Vec<Sql> {
         facts::STATEMENTS,
         guards::STATEMENTS,
         idempotency::STATEMENTS,
+        persons::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
         rollups::STATEMENTS,

@@ -6,6 +6,7 @@ mod accounts;
 mod attempts;
 mod database;
 mod figures;
+mod people;
 pub(crate) mod postgres;
 
 use std::sync::Arc;
