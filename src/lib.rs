@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod coverage;
 pub mod daemon;
+pub mod export;
 pub mod ids;
 pub mod library;
 pub mod logging;

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
+    export,
     stats::{
         check,
         report::{self, By, Report},
@@ -94,7 +95,7 @@ fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyho
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(report.heads())?;
             for row in report.rows() {
-                csv.write_record(row.iter().map(|cell| neutral(cell)))?;
+                csv.write_record(row.iter().map(|cell| export::neutral(cell)))?;
             }
             csv.flush()?;
         }
@@ -117,15 +118,6 @@ fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyho
         }
     }
     Ok(())
-}
-
-/// A cell that a spreadsheet does not take for a formula.
-fn neutral(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    }
 }
 
 async fn recount(db: &Db, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
