@@ -137,6 +137,16 @@ numbered!(
     "person number"
 );
 numbered!(
+    /// What a customer or third party agreed to about the hours.
+    AgreementId,
+    "agreement number"
+);
+numbered!(
+    /// What bars calls: a do-not-call, a complaint, a death, suspected fraud.
+    BarId,
+    "bar number"
+);
+numbered!(
     /// One number of one person tied to a case.
     ContactPointId,
     "contact point number"

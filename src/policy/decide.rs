@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::holiday::Calendar;
 use super::permit::{CustomerGrant, Permit};
-use super::receipt::{Document, Inputs};
-use super::{CaseState, Facts, Now, NumberState, Reason, Receipt, Refusal, RuleSet};
+use super::receipt::{Document, EVALUATOR_VERSION, Inputs};
+use super::{
+    AgreementFacts, CaseState, Facts, Now, NumberState, Reason, Receipt, Refusal, RuleSet,
+};
 use crate::clock::ClockTrust;
+use crate::ids::AgreementId;
 
 /// What came of asking. Instants are milliseconds since 1970 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,9 @@ pub enum Verdict {
         ring_until_ms: i64,
         /// The window closes: from here on a conversation overruns.
         closes_at_ms: i64,
+        /// The agreement without which it would have been a refusal, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agreement: Option<AgreementId>,
     },
     /// It may not.
     Deny {
@@ -63,6 +70,15 @@ impl Decision {
         }
     }
 
+    /// The agreement without which this would have been a refusal; it is used up by one call.
+    #[must_use]
+    pub fn agreement(&self) -> Option<AgreementId> {
+        match self.verdict {
+            Verdict::Allow { agreement, .. } => agreement,
+            Verdict::Deny { .. } => None,
+        }
+    }
+
     /// The permission, once. A refused decision has none, nor has a replayed one.
     pub fn take_permit(&mut self) -> Option<Permit> {
         self.permit.take()
@@ -87,6 +103,7 @@ pub fn decide(facts: &Facts, now: &Now) -> Decision {
             ring_ms,
             ring_until_ms,
             closes_at_ms,
+            agreement: _,
         } => Some(Permit::customer(CustomerGrant {
             number: facts.number.clone(),
             case: facts.case.id,
@@ -98,7 +115,7 @@ pub fn decide(facts: &Facts, now: &Now) -> Decision {
         })),
         Verdict::Deny { .. } => None,
     };
-    let receipt = Document::new(&facts.rules, inputs, verdict.clone()).receipt();
+    let receipt = Document::new(EVALUATOR_VERSION, &facts.rules, inputs, verdict.clone()).receipt();
     Decision {
         verdict,
         receipt,
@@ -108,28 +125,8 @@ pub fn decide(facts: &Facts, now: &Now) -> Decision {
 
 /// Asks every rule. Reads nothing but its arguments.
 pub(super) fn evaluate(inputs: &Inputs, rules: &RuleSet) -> Verdict {
-    let mut reasons = Vec::new();
-    if inputs.case.state != CaseState::Open {
-        reasons.push(Reason::CaseNotOpen {
-            state: inputs.case.state,
-        });
-    }
-    if inputs.contact_point.case != inputs.case.id {
-        reasons.push(Reason::NotOfThisCase);
-    }
-    if inputs.contact_point.state == NumberState::Barred {
-        reasons.push(Reason::NumberBarred);
-    }
-    reasons.extend(
-        rules
-            .third_party
-            .refusal(&inputs.contact_point, &inputs.own_numbers),
-    );
-    let now_ms = inputs.now.wall_ms;
-    for cap in &rules.caps {
-        reasons.extend(cap.refusal(now_ms, &inputs.zone_times, &inputs.counts));
-    }
-    match ringing(inputs, rules) {
+    let mut reasons = others(inputs, rules);
+    match opening(inputs, rules) {
         Ok(allow) if reasons.is_empty() => return allow,
         Ok(_) => {}
         // The clock and the window come first: they are what the agent can do least about.
@@ -142,12 +139,81 @@ pub(super) fn evaluate(inputs: &Inputs, rules: &RuleSet) -> Verdict {
     Verdict::Deny { reasons }
 }
 
+/// Every refusal that the hours have nothing to do with.
+fn others(inputs: &Inputs, rules: &RuleSet) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if inputs.case.state != CaseState::Open {
+        reasons.push(Reason::CaseNotOpen {
+            state: inputs.case.state,
+        });
+    }
+    if inputs.case.hidden {
+        reasons.push(Reason::CaseHidden);
+    }
+    if inputs.contact_point.case != inputs.case.id {
+        reasons.push(Reason::NotOfThisCase);
+    }
+    if inputs.contact_point.state == NumberState::Barred {
+        reasons.push(Reason::NumberBarred);
+    }
+    reasons.extend(inputs.bars.iter().map(super::BarFacts::refusal));
+    reasons.extend(
+        rules
+            .third_party
+            .refusal(&inputs.contact_point, &inputs.own_numbers),
+    );
+    let now_ms = inputs.now.wall_ms;
+    let relation = inputs.contact_point.relation;
+    for cap in &rules.caps {
+        reasons.extend(cap.refusal(now_ms, &inputs.zone_times, relation, &inputs.counts));
+    }
+    let earliest_ms = inputs.earliest_ms();
+    for pause in &rules.pauses {
+        reasons.extend(pause.refusal(earliest_ms, relation, &inputs.lasts));
+    }
+    for gap in &rules.gaps {
+        reasons.extend(gap.refusal(earliest_ms, relation, &inputs.lasts));
+    }
+    reasons
+}
+
+/// How long may be rung: by the usual hours, or else by the first agreement that opens them.
+fn opening(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
+    let refused = match ringing(inputs, rules, None) {
+        Ok(allow) => return Ok(allow),
+        Err(refused) => refused,
+    };
+    agreed(inputs, rules).ok_or(refused)
+}
+
+/// What the first agreement that opens the hour allows.
+pub(super) fn agreed(inputs: &Inputs, rules: &RuleSet) -> Option<Verdict> {
+    inputs
+        .agreements
+        .iter()
+        .find_map(|agreement| ringing(inputs, rules, Some(agreement)).ok())
+}
+
 /// How long may be rung from now, if clock and window say yes in every plausible zone.
-fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
+pub(super) fn ringing(
+    inputs: &Inputs,
+    rules: &RuleSet,
+    agreement: Option<&AgreementFacts>,
+) -> Result<Verdict, Vec<Reason>> {
     let now_ms = inputs.now.wall_ms;
     let error_ms = match inputs.now.trust {
         ClockTrust::Trusted { error_ms } => error_ms.max(0),
         ClockTrust::Untrusted { why } => return Err(vec![Reason::ClockUntrusted { why }]),
+    };
+    let usable = |agreement: &&AgreementFacts| {
+        let usable = agreement.usable(rules.agreements.as_ref(), now_ms, error_ms);
+        usable.is_ok()
+    };
+    let agreement = agreement.filter(usable);
+    let calendar = Calendar {
+        rules: &rules.window,
+        special_days: &inputs.special_days,
+        agreed: agreement.map(|agreement| &agreement.hours),
     };
     if let Some(zone) = &inputs.zone_invalid {
         return Err(vec![Reason::ZoneInvalid { zone: zone.clone() }]);
@@ -167,7 +233,7 @@ fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
             });
             continue;
         }
-        if let Err(outside) = rules.window.closes_at(zone, now_ms) {
+        if let Err(outside) = calendar.closes_at(zone, now_ms) {
             reasons.push(Reason::OutsideWindow {
                 zone: zone.zone.clone(),
                 local: outside.local,
@@ -176,7 +242,7 @@ fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
             });
             continue;
         }
-        match rules.window.closes_at(zone, earliest_ms) {
+        match calendar.closes_at(zone, earliest_ms) {
             Ok(closes_ms) if closes_ms.saturating_sub(error_ms) > now_ms => {
                 if first_close.is_none_or(|(first_ms, _)| closes_ms < first_ms) {
                     first_close = Some((closes_ms, &zone.zone));
@@ -191,6 +257,7 @@ fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
     let Some((closes_ms, zone)) = first_close.filter(|_| reasons.is_empty()) else {
         return Err(reasons);
     };
+    let closes_ms = agreement.map_or(closes_ms, |agreement| closes_ms.min(agreement.until_ms));
     let ring = &rules.ring;
     let ring_until_ms = closes_ms
         .saturating_sub(error_ms)
@@ -210,5 +277,6 @@ fn ringing(inputs: &Inputs, rules: &RuleSet) -> Result<Verdict, Vec<Reason>> {
         ring_ms: left_ms.min(ring.longest_ms),
         ring_until_ms,
         closes_at_ms: closes_ms,
+        agreement: agreement.map(|agreement| agreement.id),
     })
 }

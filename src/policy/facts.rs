@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Measure, RuleSet, Scope, Zones};
+use super::{AgreementFacts, BarFacts, Last, Measure, RuleSet, Scope, SpecialDay, Zones};
 use crate::clock::{ClockOrigin, ClockTrust};
-use crate::ids::{CaseId, ClientId, ContactPointId, DebtorId};
+use crate::ids::{CaseId, ClientId, ContactPointId, DebtorId, PersonId};
 use crate::phone::{NumberKind, PhoneNumber};
 
 /// The moment a decision is made in, as `Clock::now` gives it.
@@ -103,7 +103,8 @@ words! {
         Usable = "usable",
         /// It does not exist or does not reach the person; still dialable, and counts towards loss of contact.
         Invalid = "invalid",
-        /// Never to be called: wrong person, complaint, or the client's order.
+        /// Never to be called. Only receipts of evaluator 1 say so: since then what bars a call is a row of its own
+        /// ([`super::BarFacts`]).
         Barred = "barred",
     }
 }
@@ -115,10 +116,16 @@ pub struct CaseFacts {
     pub id: CaseId,
     /// Whose debt it is.
     pub debtor: DebtorId,
+    /// Who that is, across clients and files; receipts of evaluator 1 do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
     /// Who placed it.
     pub client: ClientId,
     /// Where it stands.
     pub state: CaseState,
+    /// Its import is still at work on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// The contact point to be called.
@@ -181,21 +188,67 @@ pub struct CountNeeded {
     pub scope: Scope,
     /// From when, milliseconds UTC, inclusive, by the time the attempt was stored.
     pub since_ms: i64,
+    /// With `effective`: only calls that lasted so long, milliseconds from answer to hang-up.
+    pub at_least_ms: i64,
 }
 
-/// A counter as `store` read it inside the deciding transaction.
+/// A counter as `store` read it inside the deciding transaction. With scope `debtor` there may be one for each person
+/// whom a call to this number counts for; the fullest is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// What was counted.
     pub measure: Measure,
     /// Over whom.
     pub scope: Scope,
+    /// Which person, where the scope is a person and several are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
     /// From when, milliseconds UTC, inclusive.
     pub since_ms: i64,
+    /// With `effective`: only calls that lasted so long, milliseconds from answer to hang-up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at_least_ms: i64,
     /// Closed attempts that match the measure.
     pub settled: u32,
     /// Attempts of the same scope still under way, whatever the measure: each may yet become either.
     pub under_way: u32,
+    /// Calls of the same scope that the client's other agencies made, as told; where only their number is known, all of
+    /// them.
+    #[serde(default, skip_serializing_if = "none_outside")]
+    pub outside: u32,
+}
+
+fn is_zero(ms: &i64) -> bool {
+    *ms == 0
+}
+
+fn none_outside(calls: &u32) -> bool {
+    *calls == 0
+}
+
+impl Count {
+    /// A counter as it was asked for, with nothing counted yet.
+    #[must_use]
+    pub const fn none(needed: CountNeeded) -> Self {
+        Self {
+            measure: needed.measure,
+            scope: needed.scope,
+            person: None,
+            since_ms: needed.since_ms,
+            at_least_ms: needed.at_least_ms,
+            settled: 0,
+            under_way: 0,
+            outside: 0,
+        }
+    }
+
+    /// All of them: ours, ours that may yet become one, and others'.
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        self.settled
+            .saturating_add(self.under_way)
+            .saturating_add(self.outside)
+    }
 }
 
 /// Everything one decision looks at, apart from [`Now`].
@@ -207,10 +260,20 @@ pub struct Facts {
     pub contact_point: ContactPointFacts,
     /// Its number.
     pub number: PhoneNumber,
-    /// The zones the person called may be in ([`Zones::of`]).
+    /// The zones the person called may be in ([`Zones::of`], or [`Zones::recorded`] where one is on record).
     pub zones: Zones,
     /// The counters that [`RuleSet::counts_needed`] asked for.
     pub counts: Vec<Count>,
+    /// The last calls that [`RuleSet::lasts_needed`] asked for.
+    pub lasts: Vec<Last>,
+    /// Every bar in force that covers the call: by its number, by a person the number is an own number of or whose debt
+    /// it is, by its case, its client, or everything.
+    pub bars: Vec<BarFacts>,
+    /// The agreements for this number that were neither refused nor revoked.
+    pub agreements: Vec<AgreementFacts>,
+    /// The special days of every region the number may ring in ([`super::regions_of`]), from and to
+    /// [`super::dates_around`].
+    pub special_days: Vec<SpecialDay>,
     /// What is on record about the debtor's own numbers.
     pub own_numbers: OwnNumbers,
     /// The rules of the client, strictest already merged.

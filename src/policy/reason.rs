@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CaseState, Measure, Period, RuleSet, Scope, Span};
+use super::{After, BarScope, CaseState, Measure, Period, RuleSet, Scope, Span};
 use crate::clock::Distrust;
+use crate::ids::BarId;
 
 /// One reason, with what it was judged by. The codes never change their meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +29,48 @@ pub enum Reason {
         /// Where it stands.
         state: CaseState,
     },
+    /// The case is still being imported; nobody sees it yet.
+    CaseHidden,
     /// The contact point belongs to another case.
     NotOfThisCase,
-    /// The number must never be called.
+    /// The number must never be called. Evaluator 1 only; now it is `do_not_call`.
     NumberBarred,
+    /// Somebody with the right to asked that no call be made.
+    DoNotCall {
+        /// The bar.
+        bar: BarId,
+        /// What it covers.
+        scope: BarScope,
+        /// Since when, milliseconds UTC.
+        since_ms: i64,
+    },
+    /// A complaint is being looked into.
+    ComplaintHold {
+        /// The bar.
+        bar: BarId,
+        /// What it covers.
+        scope: BarScope,
+        /// Since when, milliseconds UTC.
+        since_ms: i64,
+    },
+    /// The debtor has died.
+    Deceased {
+        /// The bar.
+        bar: BarId,
+        /// What it covers.
+        scope: BarScope,
+        /// Since when, milliseconds UTC.
+        since_ms: i64,
+    },
+    /// The debt may be somebody else's fraud.
+    SuspectedFraud {
+        /// The bar.
+        bar: BarId,
+        /// What it covers.
+        scope: BarScope,
+        /// Since when, milliseconds UTC.
+        since_ms: i64,
+    },
     /// A third party, and the debtor is not out of contact.
     ThirdPartyLocked {
         /// How many numbers of their own the debtor has.
@@ -86,6 +125,9 @@ pub enum Reason {
         settled: u32,
         /// So many are under way and may become one.
         under_way: u32,
+        /// So many were made by the client's other agencies.
+        #[serde(default, skip_serializing_if = "none_outside")]
+        outside: u32,
     },
     /// A counter that a cap needs was not read, or not far enough back.
     CounterMissing {
@@ -96,6 +138,43 @@ pub enum Reason {
         /// Over which stretch of time.
         period: Period,
     },
+    /// Too few days have passed since a conversation.
+    PauseAfterConversation {
+        /// With whom.
+        scope: Scope,
+        /// So many days must pass.
+        days: u16,
+        /// When the last conversation was over, milliseconds UTC, if there was one.
+        last_ms: Option<i64>,
+        /// So many attempts are under way and may become one.
+        under_way: u32,
+        /// When the pause is over, milliseconds UTC, as far as known.
+        until_ms: Option<i64>,
+    },
+    /// Too few minutes have passed since the last try.
+    TooSoon {
+        /// Of whom.
+        scope: Scope,
+        /// So many minutes must pass.
+        minutes: u32,
+        /// When the last try was over, milliseconds UTC, if there was one.
+        last_ms: Option<i64>,
+        /// So many attempts are under way.
+        under_way: u32,
+        /// When the gap is over, milliseconds UTC, as far as known.
+        until_ms: Option<i64>,
+    },
+    /// When the last call was, which a pause or a gap needs, was not read.
+    LastMissing {
+        /// The last what.
+        after: After,
+        /// With whom.
+        scope: Scope,
+    },
+}
+
+fn none_outside(calls: &u32) -> bool {
+    *calls == 0
 }
 
 /// One reason together with the clause it comes from.
@@ -117,7 +196,7 @@ impl Refusal {
             | Reason::ZoneInvalid { .. }
             | Reason::OutsideWindow { .. } => rules.window.clause.clone(),
             Reason::WindowClosing { .. } => rules.ring.clause.clone(),
-            Reason::CaseNotOpen { .. } => {
+            Reason::CaseNotOpen { .. } | Reason::CaseHidden => {
                 "C14: only an open case is worked (结案、停催案件不得致电)".into()
             }
             Reason::NotOfThisCase => {
@@ -126,6 +205,24 @@ impl Refusal {
             Reason::NumberBarred => {
                 "T11: a number that must not be called is not called (禁拨号码)".into()
             }
+            Reason::DoNotCall { .. } => {
+                "T11: who must not be called is not called (禁呼名单)".into()
+            }
+            Reason::ComplaintHold { .. } => {
+                "C19: no call while a complaint is looked into (投诉处理期间停催)".into()
+            }
+            Reason::Deceased { .. } => {
+                "C16: deceased cases are not worked (债务人身故，停止催收)".into()
+            }
+            Reason::SuspectedFraud { .. } => {
+                "C20: suspected fraud is not worked (疑似欺诈，停止催收)".into()
+            }
+            Reason::PauseAfterConversation { scope, .. } => pause_clause(rules, *scope),
+            Reason::TooSoon { scope, .. } => gap_clause(rules, *scope),
+            Reason::LastMissing { after, scope } => match after {
+                After::Conversation => pause_clause(rules, *scope),
+                After::Attempt => gap_clause(rules, *scope),
+            },
             Reason::ThirdPartyLocked { .. } | Reason::ThirdPartyRefused => {
                 rules.third_party.clause.clone()
             }
@@ -150,12 +247,14 @@ impl Refusal {
     }
 }
 
-fn hours(spans: &[Span], none: &str) -> String {
-    if spans.is_empty() {
-        return none.to_owned();
-    }
-    let texts: Vec<String> = spans.iter().map(Span::to_string).collect();
-    texts.join(", ")
+fn pause_clause(rules: &RuleSet, scope: Scope) -> String {
+    let pause = rules.pauses.iter().find(|pause| pause.scope == scope);
+    pause.map(|pause| pause.clause.clone()).unwrap_or_default()
+}
+
+fn gap_clause(rules: &RuleSet, scope: Scope) -> String {
+    let gap = rules.gaps.iter().find(|gap| gap.scope == scope);
+    gap.map(|gap| gap.clause.clone()).unwrap_or_default()
 }
 
 impl Reason {
@@ -166,8 +265,13 @@ impl Reason {
             Self::ClockUntrusted { .. } => "clock_untrusted",
             Self::ClockUncertain { .. } => "clock_uncertain",
             Self::CaseNotOpen { .. } => "case_not_open",
+            Self::CaseHidden => "case_hidden",
             Self::NotOfThisCase => "not_of_this_case",
             Self::NumberBarred => "number_barred",
+            Self::DoNotCall { .. } => "do_not_call",
+            Self::ComplaintHold { .. } => "complaint_hold",
+            Self::Deceased { .. } => "deceased",
+            Self::SuspectedFraud { .. } => "suspected_fraud",
             Self::ThirdPartyLocked { .. } => "third_party_locked",
             Self::ThirdPartyRefused => "third_party_refused",
             Self::ZoneUnknown => "zone_unknown",
@@ -176,167 +280,9 @@ impl Reason {
             Self::WindowClosing { .. } => "window_closing",
             Self::CapReached { .. } => "cap_reached",
             Self::CounterMissing { .. } => "counter_missing",
-        }
-    }
-
-    /// A sentence in English.
-    #[must_use]
-    pub fn english(&self) -> String {
-        match self {
-            Self::ClockUntrusted { why } => {
-                format!("The clock of this machine cannot be trusted: {why}.")
-            }
-            Self::ClockUncertain { error_ms, zone } => {
-                format!(
-                    "The clock may be off by {error_ms} ms, and in {zone} the window is closer than that."
-                )
-            }
-            Self::CaseNotOpen { state } => format!("The case is not open ({}).", state.as_str()),
-            Self::NotOfThisCase => "This contact point belongs to another case.".into(),
-            Self::NumberBarred => "This number must not be called.".into(),
-            Self::ThirdPartyLocked {
-                own_numbers,
-                invalid,
-                failures_in_a_row,
-                failures_needed,
-            } => format!(
-                "Third parties are locked until the debtor is out of contact: {invalid} of {own_numbers} own \
-                 numbers are invalid, {failures_in_a_row} of {failures_needed} attempts in a row failed."
-            ),
-            Self::ThirdPartyRefused => "This person asked not to be called again.".into(),
-            Self::ZoneUnknown => "Nothing says in which time zone this number rings.".into(),
-            Self::ZoneInvalid { zone } => format!("{zone:?} is not a time zone."),
-            Self::OutsideWindow {
-                zone,
-                local,
-                hours: spans,
-                day,
-            } => format!(
-                "In {zone} it is {local}; {}calls may start {}.",
-                day.as_ref()
-                    .map(|day| format!("on {day} "))
-                    .unwrap_or_default(),
-                hours(spans, "at no time")
-            ),
-            Self::WindowClosing {
-                zone,
-                left_ms,
-                needed_ms,
-            } => format!(
-                "The window in {zone} is closing: {left_ms} ms are left to ring, {needed_ms} ms are needed."
-            ),
-            Self::CapReached {
-                measure,
-                scope,
-                period,
-                limit,
-                settled,
-                under_way,
-            } => format!(
-                "{} of {limit} {} calls to this {} in the period {period}, and {under_way} under way.",
-                settled,
-                measure.as_str(),
-                scope.as_str().replace('_', " ")
-            ),
-            Self::CounterMissing {
-                measure,
-                scope,
-                period,
-            } => format!(
-                "The {} calls to this {} in the period {period} could not be counted.",
-                measure.as_str(),
-                scope.as_str().replace('_', " ")
-            ),
-        }
-    }
-
-    /// A sentence in Chinese.
-    #[must_use]
-    pub fn chinese(&self) -> String {
-        let period = |period: &Period| match period {
-            Period::Day => "当日".to_owned(),
-            Period::Days(days) => format!("{days}日内"),
-        };
-        let measure = |measure: &Measure| match measure {
-            Measure::Unanswered => "未接通",
-            Measure::Connected => "接通",
-            Measure::Seized => "拨打",
-        };
-        let scope = |scope: &Scope| match scope {
-            Scope::ContactPoint => "该号码",
-            Scope::Debtor => "该欠款人",
-            Scope::Case => "该案件",
-        };
-        match self {
-            Self::ClockUntrusted { why } => format!("本机时钟不可信：{}。", why.chinese()),
-            Self::ClockUncertain { error_ms, zone } => {
-                format!("本机时钟误差可达{error_ms}毫秒，{zone}距可拨打时段边界不足此误差。")
-            }
-            Self::CaseNotOpen { state } => {
-                let state = match state {
-                    CaseState::Open => "在催",
-                    CaseState::Paused => "停催",
-                    CaseState::Settled => "已结清",
-                    CaseState::Returned => "已退案",
-                    CaseState::Closed => "已结案",
-                };
-                format!("案件不在催收状态（{state}）。")
-            }
-            Self::NotOfThisCase => "该号码不属于本案件。".into(),
-            Self::NumberBarred => "该号码禁止拨打。".into(),
-            Self::ThirdPartyLocked {
-                own_numbers,
-                invalid,
-                failures_in_a_row,
-                failures_needed,
-            } => format!(
-                "债务人未失联，不得联系第三人：本人号码{own_numbers}个，其中无效{invalid}个，\
-                 连续未接通{failures_in_a_row}次（须{failures_needed}次）。"
-            ),
-            Self::ThirdPartyRefused => "该联系人已明确拒绝，不得再次拨打。".into(),
-            Self::ZoneUnknown => "无法确定该号码所在时区。".into(),
-            Self::ZoneInvalid { zone } => format!("时区{zone:?}不存在。"),
-            Self::OutsideWindow {
-                zone,
-                local,
-                hours: spans,
-                day,
-            } => format!(
-                "被叫所在地{zone}当地时间{local}{}，可拨打时段：{}。",
-                day.as_ref()
-                    .map(|day| format!("（{day}）"))
-                    .unwrap_or_default(),
-                hours(spans, "无")
-            ),
-            Self::WindowClosing {
-                zone,
-                left_ms,
-                needed_ms,
-            } => {
-                format!(
-                    "{zone}可拨打时段即将结束：剩余振铃时间{left_ms}毫秒，至少须{needed_ms}毫秒。"
-                )
-            }
-            Self::CapReached {
-                measure: m,
-                scope: s,
-                period: p,
-                limit,
-                settled,
-                under_way,
-            } => format!(
-                "{}{}{}已达{settled}次（上限{limit}次），另有进行中{under_way}次。",
-                scope(s),
-                period(p),
-                measure(m)
-            ),
-            Self::CounterMissing {
-                measure: m,
-                scope: s,
-                period: p,
-            } => {
-                format!("{}{}{}次数无法统计。", scope(s), period(p), measure(m))
-            }
+            Self::PauseAfterConversation { .. } => "pause_after_conversation",
+            Self::TooSoon { .. } => "too_soon",
+            Self::LastMissing { .. } => "last_missing",
         }
     }
 }

@@ -2,21 +2,27 @@
 //!
 //! A receipt is one line of JSON. It carries the text of the rules, not only their hash; the offsets of every
 //! zone, not only its name; and the version of the code that judged. The telephone number appears as country
-//! code and last two digits; the attempt's row names the contact point.
+//! code and last two digits; the attempt's row names the contact point. What another rule set would have said of
+//! the same facts: `against.rs`; the same in words, rule by rule: `explain.rs`.
 
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Decision, Verdict, evaluate};
 use super::{
-    CaseFacts, ContactPointFacts, Count, Facts, Now, NumberFacts, OwnNumbers, RuleSet, ZoneSource,
-    ZoneTimes,
+    AgreementFacts, BarFacts, CaseFacts, ContactPointFacts, Count, Facts, Last, Now, NumberFacts,
+    OwnNumbers, RuleSet, SpecialDay, ZoneSource, ZoneTimes, dates_around,
 };
+use crate::clock::ClockTrust;
 
-/// Raised whenever the same inputs could be judged differently than before.
-pub const EVALUATOR_VERSION: u32 = 1;
+/// Raised whenever the same inputs could be judged differently than before, or more is looked at.
+///
+/// 1: window, guard, third-party lock, caps. 2: bars, agreements, special days, pauses, gaps, persons, other agencies'
+/// calls. What 1 looked at 2 judges alike, so receipts of 1 are decided again by the same code: what they do not hold
+/// is empty.
+pub const EVALUATOR_VERSION: u32 = 2;
 
-/// The form of the receipt itself.
-const RECEIPT_VERSION: u32 = 1;
+/// The form of the receipt itself; each evaluator so far has its own.
+const RECEIPT_VERSION: u32 = 2;
 
 /// The text of a receipt with the two facts that are stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +58,14 @@ pub(super) struct Inputs {
     pub zone_invalid: Option<String>,
     pub counts: Vec<Count>,
     pub own_numbers: OwnNumbers,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lasts: Vec<Last>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bars: Vec<BarFacts>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreements: Vec<AgreementFacts>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub special_days: Vec<SpecialDay>,
 }
 
 impl Inputs {
@@ -70,6 +84,22 @@ impl Inputs {
             zone_invalid,
             counts: facts.counts.clone(),
             own_numbers: facts.own_numbers,
+            lasts: facts.lasts.clone(),
+            bars: facts.bars.clone(),
+            agreements: facts.agreements.clone(),
+            special_days: {
+                let (first, last) = dates_around(now.wall_ms);
+                let near = |day: &&SpecialDay| (first..=last).contains(&day.date);
+                facts.special_days.iter().filter(near).cloned().collect()
+            },
+        }
+    }
+
+    /// How early it may really be.
+    pub fn earliest_ms(&self) -> i64 {
+        match self.now.trust {
+            ClockTrust::Trusted { error_ms } => self.now.wall_ms.saturating_sub(error_ms.max(0)),
+            ClockTrust::Untrusted { .. } => self.now.wall_ms,
         }
     }
 }
@@ -90,14 +120,14 @@ pub(super) struct Document {
     receipt_version: u32,
     evaluator_version: u32,
     rules_sha256: String,
-    verdict: Verdict,
+    pub verdict: Verdict,
     local: Vec<LocalTime>,
-    inputs: Inputs,
-    rules: RuleSet,
+    pub inputs: Inputs,
+    pub rules: RuleSet,
 }
 
 impl Document {
-    pub fn new(rules: &RuleSet, inputs: Inputs, verdict: Verdict) -> Self {
+    pub fn new(version: u32, rules: &RuleSet, inputs: Inputs, verdict: Verdict) -> Self {
         let now_ms = inputs.now.wall_ms;
         let local = inputs
             .zone_times
@@ -112,8 +142,8 @@ impl Document {
             })
             .collect();
         Self {
-            receipt_version: RECEIPT_VERSION,
-            evaluator_version: EVALUATOR_VERSION,
+            receipt_version: version,
+            evaluator_version: version,
             rules_sha256: rules.hash(),
             verdict,
             local,
@@ -157,15 +187,21 @@ pub enum ReplayError {
 /// # Errors
 /// See [`ReplayError`]: the receipt was altered, or is not of this program's form.
 pub fn replay(text: &str) -> Result<Decision, ReplayError> {
+    let proven = proven(text)?;
+    Ok(Decision::replayed(proven.verdict.clone(), proven.receipt()))
+}
+
+/// Reads a receipt, decides again, and returns what it says if both agree.
+pub(super) fn proven(text: &str) -> Result<Document, ReplayError> {
     let recorded: Document =
         serde_json::from_str(text).map_err(|e| ReplayError::Form(e.to_string()))?;
-    if recorded.receipt_version != RECEIPT_VERSION {
+    if !(1..=RECEIPT_VERSION).contains(&recorded.receipt_version) {
         return Err(ReplayError::Form(format!(
             "it has form {}",
             recorded.receipt_version
         )));
     }
-    if recorded.evaluator_version != EVALUATOR_VERSION {
+    if recorded.evaluator_version != recorded.receipt_version {
         return Err(ReplayError::Evaluator(recorded.evaluator_version));
     }
     if recorded.rules.hash() != recorded.rules_sha256 {
@@ -181,9 +217,14 @@ pub fn replay(text: &str) -> Result<Decision, ReplayError> {
         .check()
         .map_err(|e| ReplayError::Form(e.to_string()))?;
     let verdict = evaluate(&recorded.inputs, &recorded.rules);
-    let again = Document::new(&recorded.rules, recorded.inputs.clone(), verdict);
+    let again = Document::new(
+        recorded.evaluator_version,
+        &recorded.rules,
+        recorded.inputs.clone(),
+        verdict,
+    );
     if again != recorded {
         return Err(ReplayError::Verdict);
     }
-    Ok(Decision::replayed(again.verdict.clone(), again.receipt()))
+    Ok(again)
 }

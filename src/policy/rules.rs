@@ -1,29 +1,46 @@
 //! What the rules can say, how they are read, and which of two is stricter.
 //!
 //! A rule set is data: a preset shipped in `config/policy/`, or a client's own stricter version in the same
-//! form. [`RuleSet::merge_strictest`] combines them; nothing can be loosened by merging. The canonical text
+//! form ([`RuleSet::stricter`]). [`RuleSet::merge_strictest`] combines them; nothing can be loosened by merging. The canonical text
 //! (and with it the hash in every receipt) is the compact JSON of this structure, fields in this order.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cap, CountNeeded, ThirdPartyRules, WindowRules, Zones};
+use super::{
+    After, AgreementRules, Cap, CountNeeded, Gap, LastNeeded, Measure, Pause, RetentionRules,
+    RuleFaults, ThirdPartyRules, WindowRules, Zones,
+};
 
 /// A preset that is shipped with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preset {
     /// The service plan's own rules for mainland China; the default.
     CnPlan,
+    /// The national standard GB/T 45251-2025 for online consumer loans, with the plan's narrower window.
+    CnGbt,
+    /// As `cn-plan`, kept for as long as consumer finance companies must.
+    CnConsumerFinance,
+    /// The United States: Regulation F, 12 CFR 1006.
+    UsRegf,
 }
 
 impl Preset {
     /// Every preset.
-    pub const ALL: &'static [Self] = &[Self::CnPlan];
+    pub const ALL: &'static [Self] = &[
+        Self::CnPlan,
+        Self::CnGbt,
+        Self::CnConsumerFinance,
+        Self::UsRegf,
+    ];
 
     /// The name used in configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::CnPlan => "cn-plan",
+            Self::CnGbt => "cn-gbt",
+            Self::CnConsumerFinance => "cn-consumer-finance",
+            Self::UsRegf => "us-regf",
         }
     }
 
@@ -41,6 +58,11 @@ impl Preset {
     pub const fn text(self) -> &'static str {
         match self {
             Self::CnPlan => include_str!("../../config/policy/cn-plan.toml"),
+            Self::CnGbt => include_str!("../../config/policy/cn-gbt.toml"),
+            Self::CnConsumerFinance => {
+                include_str!("../../config/policy/cn-consumer-finance.toml")
+            }
+            Self::UsRegf => include_str!("../../config/policy/us-regf.toml"),
         }
     }
 
@@ -62,8 +84,13 @@ pub enum RuleError {
     #[error("the calling rules cannot be read: {0}")]
     Form(String),
     /// Readable, but it says something that cannot be meant.
-    #[error("the calling rules make no sense: {0}")]
-    Sense(&'static str),
+    #[error("the calling rules make no sense: {key}: {what}")]
+    Sense {
+        /// The key that says it.
+        key: &'static str,
+        /// What would make sense.
+        what: &'static str,
+    },
 }
 
 /// How long may be rung, and how close to the end of the window.
@@ -84,13 +111,8 @@ pub struct RingRules {
 
 impl RingRules {
     fn merge_strictest(&self, other: &Self) -> Self {
-        let clause = if self.clause == other.clause {
-            self.clause.clone()
-        } else {
-            format!("{}; {}", self.clause, other.clause)
-        };
         Self {
-            clause,
+            clause: joined(&self.clause, &other.clause),
             longest_ms: self.longest_ms.min(other.longest_ms),
             shortest_ms: self.shortest_ms.max(other.shortest_ms),
             guard_ms: self.guard_ms.max(other.guard_ms),
@@ -98,6 +120,22 @@ impl RingRules {
         }
     }
 }
+
+const fn sense(key: &'static str, what: &'static str) -> RuleError {
+    RuleError::Sense { key, what }
+}
+
+/// Two clauses as one.
+pub(super) fn joined(a: &str, b: &str) -> String {
+    if a == b {
+        a.to_owned()
+    } else {
+        format!("{a}; {b}")
+    }
+}
+
+/// Calendar years that recordings and what belongs to them are kept at least, whatever a rule set says (T4).
+const SHORTEST_RETENTION_YEARS: u16 = 2;
 
 /// Everything that limits calls for one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +154,18 @@ pub struct RuleSet {
     /// How often.
     #[serde(default)]
     pub caps: Vec<Cap>,
+    /// How long nobody is called after a conversation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+    /// How long nobody is tried again after a try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// Whether agreements count. Without it none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreements: Option<AgreementRules>,
+    /// How long everything is kept. Without it two calendar years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionRules>,
 }
 
 impl RuleSet {
@@ -129,6 +179,15 @@ impl RuleSet {
         Ok(rules)
     }
 
+    /// Reads a client's own rules: a file that names a preset, or a list of them, as its `base` and holds what is
+    /// stricter. The result is base and file merged.
+    ///
+    /// # Errors
+    /// [`RuleFaults`]: every key that is looser than the base or unknown, with line and column.
+    pub fn stricter(text: &str) -> Result<Self, RuleFaults> {
+        super::stricter::read(text)
+    }
+
     pub(super) fn check(&self) -> Result<(), RuleError> {
         let ring = &self.ring;
         let sane = |ms: i64, most_ms: i64| (0..=most_ms).contains(&ms);
@@ -137,13 +196,15 @@ impl RuleSet {
             || !sane(ring.guard_ms, 3_600_000)
             || !sane(ring.permit_ms, 600_000)
         {
-            return Err(RuleError::Sense(
-                "ring times lie between 0 and 300000 ms, the guard up to 3600000, the permission up to 600000",
+            return Err(sense(
+                "ring",
+                "times lie between 0 and 300000 ms, the guard up to 3600000, the permission up to 600000",
             ));
         }
         if ring.shortest_ms == 0 || ring.longest_ms < ring.shortest_ms {
-            return Err(RuleError::Sense(
-                "ring.shortest_ms must be above 0 and not above ring.longest_ms",
+            return Err(sense(
+                "ring",
+                "shortest_ms must be above 0 and not above longest_ms",
             ));
         }
         let mut dates: Vec<_> = self
@@ -154,17 +215,48 @@ impl RuleSet {
             .collect();
         dates.sort_unstable();
         if dates.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(RuleError::Sense("one date stands in window.dates twice"));
+            return Err(sense("window.dates", "one date stands there twice"));
         }
         if self.third_party.failures_in_a_row == 0 {
-            return Err(RuleError::Sense(
-                "third_party.failures_in_a_row must be at least 1",
-            ));
+            return Err(sense("third_party.failures_in_a_row", "must be at least 1"));
         }
         let twice =
             |(at, cap): (usize, &Cap)| self.caps.iter().skip(at + 1).any(|c| c.same_subject(cap));
         if self.caps.iter().enumerate().any(twice) {
-            return Err(RuleError::Sense("two caps limit the same thing"));
+            return Err(sense("caps", "two of them limit the same thing"));
+        }
+        if self.caps.iter().any(|cap| {
+            !sane(cap.at_least_ms, 3_600_000)
+                || (cap.at_least_ms > 0 && cap.measure != Measure::Effective)
+        }) {
+            return Err(sense(
+                "caps",
+                "at_least_ms goes with the measure `effective` and lies between 0 and 3600000",
+            ));
+        }
+        let again = |(at, pause): (usize, &Pause)| {
+            let rest = self.pauses.iter().skip(at + 1);
+            !(1..=366).contains(&pause.days) || rest.into_iter().any(|p| p.scope == pause.scope)
+        };
+        if self.pauses.iter().enumerate().any(again) {
+            return Err(sense(
+                "pauses",
+                "days lie between 1 and 366, and each scope has one pause",
+            ));
+        }
+        let again = |(at, gap): (usize, &Gap)| {
+            let rest = self.gaps.iter().skip(at + 1);
+            !(1..=10_080).contains(&gap.minutes) || rest.into_iter().any(|g| g.scope == gap.scope)
+        };
+        if self.gaps.iter().enumerate().any(again) {
+            return Err(sense(
+                "gaps",
+                "minutes lie between 1 and 10080, and each scope has one gap",
+            ));
+        }
+        let years = self.retention.as_ref().map(|retention| retention.years);
+        if years.is_some_and(|years| !(SHORTEST_RETENTION_YEARS..=100).contains(&years)) {
+            return Err(sense("retention.years", "lies between 2 (T4) and 100"));
         }
         Ok(())
     }
@@ -187,7 +279,27 @@ impl RuleSet {
             ring: self.ring.merge_strictest(&other.ring),
             third_party: self.third_party.merge_strictest(&other.third_party),
             caps,
+            pauses: Pause::merge_strictest(&self.pauses, &other.pauses),
+            gaps: Gap::merge_strictest(&self.gaps, &other.gaps),
+            agreements: match (&self.agreements, &other.agreements) {
+                (Some(mine), Some(theirs)) => Some(mine.merge_strictest(theirs)),
+                _ => None,
+            },
+            retention: match (&self.retention, &other.retention) {
+                (Some(mine), Some(theirs)) => Some(mine.merge_strictest(theirs)),
+                (mine, theirs) => mine.clone().or_else(|| theirs.clone()),
+            },
         }
+    }
+
+    /// Calendar years from a call's end that its recording, receipts and agreements are kept at least.
+    #[must_use]
+    pub fn retention_years(&self) -> u16 {
+        self.retention
+            .as_ref()
+            .map_or(SHORTEST_RETENTION_YEARS, |retention| {
+                retention.years.max(SHORTEST_RETENTION_YEARS)
+            })
     }
 
     /// The counters `store` must read before [`super::decide`] can be asked, each once, at the given time.
@@ -202,12 +314,40 @@ impl RuleSet {
                     measure: cap.measure,
                     scope: cap.scope,
                     since_ms: cap.since_ms(now_ms, &times)?,
+                    at_least_ms: cap.at_least_ms,
                 })
             })
             .collect();
-        needed.sort_by_key(|need| (need.measure, need.scope, need.since_ms));
+        needed.sort_by_key(|need| (need.measure, need.scope, need.since_ms, need.at_least_ms));
         needed.dedup();
         needed
+    }
+
+    /// The last calls `store` must look up before [`super::decide`] can be asked, each once.
+    #[must_use]
+    pub fn lasts_needed(&self) -> Vec<LastNeeded> {
+        let conversations = self.pauses.iter().map(|pause| LastNeeded {
+            after: After::Conversation,
+            scope: pause.scope,
+        });
+        let attempts = self.gaps.iter().map(|gap| LastNeeded {
+            after: After::Attempt,
+            scope: gap.scope,
+        });
+        let mut needed: Vec<LastNeeded> = conversations.chain(attempts).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    /// Reads back what [`Self::canonical_text`] wrote: a stored rule set, or the one in a receipt.
+    ///
+    /// # Errors
+    /// [`RuleError`] for anything that is no rule set.
+    pub fn from_canonical(text: &str) -> Result<Self, RuleError> {
+        let rules: Self = serde_json::from_str(text).map_err(|e| RuleError::Form(e.to_string()))?;
+        rules.check()?;
+        Ok(rules)
     }
 
     /// The text that is hashed and carried by receipts: compact JSON.

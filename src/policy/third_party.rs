@@ -29,13 +29,14 @@ impl ThirdPartyRules {
     }
 
     pub(super) fn refusal(&self, point: &ContactPointFacts, own: &OwnNumbers) -> Option<Reason> {
-        if !self.lock || !point.relation.is_third_party() {
+        if !point.relation.is_third_party() {
             return None;
         }
+        // A refusal locks for good, whatever the rules lock otherwise.
         if point.refused {
             return Some(Reason::ThirdPartyRefused);
         }
-        (!self.contact_is_lost(own)).then_some(Reason::ThirdPartyLocked {
+        (self.lock && !self.contact_is_lost(own)).then_some(Reason::ThirdPartyLocked {
             own_numbers: own.total,
             invalid: own.invalid,
             failures_in_a_row: own.failures_in_a_row,

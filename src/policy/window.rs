@@ -1,13 +1,15 @@
 //! The calling window: at which local times of which days a call may be started.
 //!
 //! Purely arithmetic over [`ZoneTimes`]. A window that is left and entered again because clocks are changed
-//! counts as left: [`WindowRules::closes_at`] gives the first instant at which the local time is outside.
+//! counts as left: [`Calendar::closes_at`] gives the first instant at which the local time is outside.
 
 use std::fmt;
 
 use jiff::civil::{Date, Weekday};
 use serde::{Deserialize, Serialize};
 
+use super::holiday::Calendar;
+use super::rules::joined;
 use super::{SpecialDate, ZoneTimes};
 
 const DAY_MS: i64 = 86_400_000;
@@ -35,6 +37,19 @@ impl Span {
 
     fn intersect(self, other: Self) -> Option<Self> {
         Self::new(self.from.max(other.from), self.to.min(other.to))
+    }
+
+    /// Whether every minute of it lies in one of these.
+    pub(super) fn is_within(self, spans: &[Self]) -> bool {
+        let mut minute = self.from;
+        while minute < self.to {
+            let covering = spans.iter().find(|s| s.from <= minute && minute < s.to);
+            let Some(covering) = covering else {
+                return false;
+            };
+            minute = covering.to;
+        }
+        true
     }
 }
 
@@ -112,7 +127,7 @@ pub struct Week {
 }
 
 impl Week {
-    fn on(&self, day: Weekday) -> &[Span] {
+    pub(super) fn on(&self, day: Weekday) -> &[Span] {
         match day {
             Weekday::Monday => &self.mon,
             Weekday::Tuesday => &self.tue,
@@ -161,7 +176,7 @@ pub(super) struct Outside {
 }
 
 impl WindowRules {
-    fn special(&self, date: Date) -> Option<&SpecialDate> {
+    pub(super) fn special(&self, date: Date) -> Option<&SpecialDate> {
         self.dates.iter().find(|special| special.date == date)
     }
 
@@ -174,6 +189,28 @@ impl WindowRules {
         }
     }
 
+    pub(super) fn merge_strictest(&self, other: &Self) -> Self {
+        let mut dates: Vec<SpecialDate> = self
+            .dates
+            .iter()
+            .chain(&other.dates)
+            .map(|special| SpecialDate {
+                date: special.date,
+                name: special.name.clone(),
+                hours: intersect(self.hours_on(special.date), other.hours_on(special.date)),
+            })
+            .collect();
+        dates.sort_by_key(|special| special.date);
+        dates.dedup_by_key(|special| special.date);
+        Self {
+            clause: joined(&self.clause, &other.clause),
+            week: self.week.intersect(&other.week),
+            dates,
+        }
+    }
+}
+
+impl Calendar<'_> {
     /// The first instant after `at_ms` at which the local time is outside the window, if `at_ms` is inside;
     /// never later than the stretch of time that `zone` covers.
     pub(super) fn closes_at(&self, zone: &ZoneTimes, at_ms: i64) -> Result<i64, Outside> {
@@ -194,7 +231,7 @@ impl WindowRules {
                 return Err(Outside {
                     local: first.text(),
                     hours: self.hours_on(first.date).to_vec(),
-                    date_name: self.special(first.date).map(|special| special.name.clone()),
+                    date_name: self.name_of(first.date),
                 });
             };
             inside = true;
@@ -204,31 +241,6 @@ impl WindowRules {
             if at_ms >= zone.until_ms {
                 return Ok(zone.until_ms);
             }
-        }
-    }
-
-    pub(super) fn merge_strictest(&self, other: &Self) -> Self {
-        let mut dates: Vec<SpecialDate> = self
-            .dates
-            .iter()
-            .chain(&other.dates)
-            .map(|special| SpecialDate {
-                date: special.date,
-                name: special.name.clone(),
-                hours: intersect(self.hours_on(special.date), other.hours_on(special.date)),
-            })
-            .collect();
-        dates.sort_by_key(|special| special.date);
-        dates.dedup_by_key(|special| special.date);
-        let clause = if self.clause == other.clause {
-            self.clause.clone()
-        } else {
-            format!("{}; {}", self.clause, other.clause)
-        };
-        Self {
-            clause,
-            week: self.week.intersect(&other.week),
-            dates,
         }
     }
 }
@@ -275,7 +287,7 @@ impl Local {
 }
 
 /// The date so many days after 1970-01-01, clamped to what a date can be.
-fn date_of(days: i64) -> Date {
+pub(super) fn date_of(days: i64) -> Date {
     let epoch = jiff::civil::date(1970, 1, 1);
     let days = i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX });
     epoch.saturating_add(jiff::Span::new().days(days.clamp(-700_000, 2_900_000)))

@@ -66,8 +66,10 @@ pub async fn read(tx: &mut Tx, target: &Target, rules: Arc<RuleSet>, now_ms: i64
         case: CaseFacts {
             id: target.case,
             debtor: target.debtor,
+            person: None,
             client: target.client,
             state: target.case_state,
+            hidden: false,
         },
         contact_point: ContactPointFacts {
             id: target.contact_point,
@@ -78,7 +80,11 @@ pub async fn read(tx: &mut Tx, target: &Target, rules: Arc<RuleSet>, now_ms: i64
         },
         number: target.number.clone(),
         counts: counts(tx, target, &needed).await?,
+        lasts: Vec::new(),
         own_numbers: own_numbers(tx, target.case).await?,
+        bars: Vec::new(),
+        agreements: Vec::new(),
+        special_days: Vec::new(),
         zones,
         rules,
     })
@@ -125,6 +131,7 @@ pub async fn counts(tx: &mut Tx, target: &Target, needed: &[CountNeeded]) -> Res
         measure,
         scope,
         since_ms,
+        at_least_ms,
     } in needed
     {
         let row = match scope {
@@ -140,6 +147,8 @@ pub async fn counts(tx: &mut Tx, target: &Target, needed: &[CountNeeded]) -> Res
                 tx.fetch_one(&COUNT_CASE, args![target.case, since_ms])
                     .await?
             }
+            // Not counted yet: a missing counter refuses.
+            Scope::ThirdParty | Scope::ThirdPartiesOfCase | Scope::ThirdPartiesOfDebtor => continue,
         };
         let (seized, connected): (u32, u32) = (row.small("seized")?, row.small("connected")?);
         let settled = match measure {
@@ -147,13 +156,19 @@ pub async fn counts(tx: &mut Tx, target: &Target, needed: &[CountNeeded]) -> Res
             Measure::Connected => connected,
             // Nothing is answered that was not seized (a CHECK of the table).
             Measure::Unanswered => seized - connected,
+            // Every answered call is effective where no length is asked for; longer ones are not counted yet.
+            Measure::Effective if at_least_ms == 0 => connected,
+            Measure::Effective => continue,
         };
         counts.push(Count {
             measure,
             scope,
+            person: None,
             since_ms,
+            at_least_ms,
             settled,
             under_way: row.small("under_way")?,
+            outside: 0,
         });
     }
     Ok(counts)

@@ -89,6 +89,7 @@ impl Gate {
                     ring_ms,
                     ring_until_ms,
                     closes_at_ms,
+                    agreement: _,
                 },
                 Some(permit),
             ) => {

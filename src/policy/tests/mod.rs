@@ -1,16 +1,23 @@
-//! What the gate allows and refuses, by name. Beside this: `proof.rs` for receipts
-//! and permits, `merge.rs` for stricter rules, `sweep.rs` for all zones and times.
+//! What the gate allows and refuses, by name. Beside this: `clocks.rs` for caps, pauses, gaps and bars, `hours.rs` for
+//! agreements and special days, `stricter.rs` for clients' files, `proof.rs` for receipts and permits, `merge.rs` for
+//! rules merged, `random.rs` for what holds for any rules and facts, `sweep.rs` for all zones and times, `year.rs` for
+//! a year of dials judged by a checker of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clocks;
+mod dice;
+mod hours;
 mod merge;
 mod proof;
+mod random;
+mod stricter;
 mod sweep;
 
 use std::sync::Arc;
 
 use super::*;
 use crate::clock::{ClockOrigin, ClockTrust, Distrust};
-use crate::ids::{CaseId, ClientId, ContactPointId, DebtorId};
+use crate::ids::{AgreementId, BarId, CaseId, ClientId, ContactPointId, DebtorId, PersonId};
 use crate::phone::{PhoneNumber, Region, ShortCodes};
 
 const HOUR: i64 = 3_600_000;
@@ -42,8 +49,10 @@ fn facts_at(wall_ms: i64) -> Facts {
         case: CaseFacts {
             id: CaseId::new(7),
             debtor: DebtorId::new(8),
+            person: Some(PersonId::new(80)),
             client: ClientId::new(9),
             state: CaseState::Open,
+            hidden: false,
         },
         contact_point: ContactPointFacts {
             id: ContactPointId::new(70),
@@ -53,11 +62,15 @@ fn facts_at(wall_ms: i64) -> Facts {
             refused: false,
         },
         counts: uncalled(&rules, &zones, wall_ms),
+        lasts: never(&rules),
         own_numbers: OwnNumbers {
             total: 1,
             invalid: 0,
             failures_in_a_row: 0,
         },
+        bars: Vec::new(),
+        agreements: Vec::new(),
+        special_days: Vec::new(),
         number,
         zones,
         rules,
@@ -65,18 +78,20 @@ fn facts_at(wall_ms: i64) -> Facts {
 }
 
 fn uncalled(rules: &RuleSet, zones: &Zones, wall_ms: i64) -> Vec<Count> {
-    let count = |need: CountNeeded| Count {
-        measure: need.measure,
+    let needed = rules.counts_needed(wall_ms, zones);
+    needed.into_iter().map(Count::none).collect()
+}
+
+fn never(rules: &RuleSet) -> Vec<Last> {
+    let never = |need: LastNeeded| Last {
+        after: need.after,
         scope: need.scope,
-        since_ms: need.since_ms,
-        settled: 0,
+        person: None,
+        ended_ms: None,
+        outside_ms: None,
         under_way: 0,
     };
-    rules
-        .counts_needed(wall_ms, zones)
-        .into_iter()
-        .map(count)
-        .collect()
+    rules.lasts_needed().into_iter().map(never).collect()
 }
 
 fn codes(decision: &Decision) -> Vec<&'static str> {
@@ -109,14 +124,56 @@ fn every_shipped_preset_parses_under_its_own_name() {
 
 #[test]
 fn a_changed_preset_must_raise_its_revision() {
-    let rules = Preset::CnPlan.rules();
-    let text = (rules.revision.as_str(), &rules.hash()[..16]);
-    assert_eq!(
-        text, CN_PLAN,
-        "raise `revision` in cn-plan.toml and put both here"
-    );
+    for (preset, known) in Preset::ALL.iter().zip(REVISIONS) {
+        let rules = preset.rules();
+        let text = (preset.name(), rules.revision.as_str(), &rules.hash()[..16]);
+        assert_eq!(
+            text, *known,
+            "raise `revision` in the preset and put both here"
+        );
+    }
 }
-const CN_PLAN: (&str, &str) = ("1", "cb90242a68253ff3");
+
+#[test]
+fn the_presets_ask_for_what_the_service_plan_demands() {
+    let caps = |preset: Preset| {
+        let caps = preset.rules().caps;
+        let text = |cap: &Cap| {
+            let (measure, scope) = (cap.measure.as_str(), cap.scope.as_str());
+            format!("{} {measure} {scope} {}", cap.limit, cap.period)
+        };
+        caps.iter().map(text).collect::<Vec<_>>()
+    };
+    let plan = ["6 unanswered contact_point day", "3 connected debtor day"];
+    assert_eq!(caps(Preset::CnPlan), plan);
+    assert_eq!(caps(Preset::CnConsumerFinance), plan);
+    assert_eq!(caps(Preset::CnGbt), ["3 effective debtor day"]);
+    assert_eq!(caps(Preset::UsRegf)[0], "7 seized case 7d");
+    let pause = &Preset::UsRegf.rules().pauses[0];
+    assert_eq!((pause.scope, pause.days), (Scope::Case, 7));
+    let years = Preset::ALL
+        .iter()
+        .map(|preset| preset.rules().retention_years());
+    assert_eq!(years.collect::<Vec<_>>(), [2, 2, 5, 3]);
+    for preset in Preset::ALL {
+        let rules = preset.rules();
+        for day in 23..30 {
+            let hours = rules.window.hours_on(jiff::civil::date(2026, 11, day));
+            assert_eq!(hours, ["08:00-21:00".parse().unwrap()], "{}", rules.name);
+        }
+        assert!(rules.third_party.lock && rules.third_party.failures_in_a_row == 3);
+        assert_eq!(
+            RuleSet::from_canonical(&rules.canonical_text()).unwrap(),
+            rules
+        );
+    }
+}
+const REVISIONS: &[(&str, &str, &str)] = &[
+    ("cn-plan", "2", "0c544dded57fe181"),
+    ("cn-gbt", "1", "1158149bce8638a5"),
+    ("cn-consumer-finance", "1", "5b853fcf278b10f7"),
+    ("us-regf", "1", "ae99ea69d6351976"),
+];
 
 #[test]
 fn unknown_keys_and_contradictions_are_refused_with_their_place() {
@@ -127,13 +184,19 @@ fn unknown_keys_and_contradictions_are_refused_with_their_place() {
         "{unknown}"
     );
     let zero = text.replace("shortest_ms = 15000", "shortest_ms = 0");
-    assert!(matches!(RuleSet::parse(&zero), Err(RuleError::Sense(_))));
+    assert!(matches!(
+        RuleSet::parse(&zero),
+        Err(RuleError::Sense { key: "ring", .. })
+    ));
     let hours = RuleSet::parse(&text.replacen("08:00-21:00", "21:00-08:00", 2)).unwrap_err();
     assert!(matches!(hours, RuleError::Form(_)), "{hours}");
     let twice = format!(
         "{text}\n[[caps]]\nclause=\"x\"\nmeasure=\"connected\"\nscope=\"debtor\"\nperiod=\"day\"\nlimit=1\n"
     );
-    assert!(matches!(RuleSet::parse(&twice), Err(RuleError::Sense(_))));
+    assert!(matches!(
+        RuleSet::parse(&twice),
+        Err(RuleError::Sense { key: "caps", .. })
+    ));
 }
 
 #[test]
@@ -158,6 +221,7 @@ fn nothing_rings_in_the_last_five_seconds_and_less_than_fifteen_are_refused() {
         ring_ms,
         ring_until_ms,
         closes_at_ms,
+        agreement: None,
     } = decide_at(shanghai(20, 59, 40, 0)).verdict
     else {
         panic!("15 s are left");
@@ -236,6 +300,10 @@ fn only_an_open_case_and_only_its_own_numbers_are_called() {
             ["case_not_open"]
         );
     }
+    assert_eq!(
+        codes(&decide_with(|f, _| f.case.hidden = true)),
+        ["case_hidden"]
+    );
     assert_eq!(
         codes(&decide_with(|f, _| f.contact_point.case = CaseId::new(6))),
         ["not_of_this_case"]
@@ -485,6 +553,11 @@ fn a_window_over_midnight_goes_on_into_the_next_day() {
     rules.window.week.mon = vec!["20:00-24:00".parse().unwrap()];
     rules.window.week.tue = vec!["00:00-02:00".parse().unwrap()];
     let zone = ZoneTimes::around("Asia/Shanghai", shanghai(23, 0, 0, 0)).unwrap();
-    let closes = rules.window.closes_at(&zone, shanghai(23, 0, 0, 0)).ok();
+    let calendar = super::holiday::Calendar {
+        rules: &rules.window,
+        special_days: &[],
+        agreed: None,
+    };
+    let closes = calendar.closes_at(&zone, shanghai(23, 0, 0, 0)).ok();
     assert_eq!(closes, Some(shanghai(26, 0, 0, 0)));
 }

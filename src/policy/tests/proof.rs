@@ -49,8 +49,11 @@ fn a_receipt_that_was_altered_is_found_out() {
         ("\"settled\":0", "\"settled\":9"),
         ("\"state\":\"open\"", "\"state\":\"closed\""),
         ("28800", "32400"),
-        ("\"evaluator_version\":1", "\"evaluator_version\":2"),
-        ("\"receipt_version\":1", "\"receipt_version\":2"),
+        ("\"evaluator_version\":2", "\"evaluator_version\":1"),
+        ("\"evaluator_version\":2", "\"evaluator_version\":3"),
+        ("\"receipt_version\":2", "\"receipt_version\":1"),
+        ("\"receipt_version\":2", "\"receipt_version\":3"),
+        ("\"years\":2", "\"years\":1"),
         ("{\"receipt_version\"", "{\"more\":1,\"receipt_version\""),
     ] {
         let altered = text.replace(from, to);

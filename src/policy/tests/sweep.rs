@@ -78,6 +78,7 @@ impl Sweep {
                 ring_ms,
                 ring_until_ms,
                 closes_at_ms,
+                agreement: None,
             } => {
                 self.allowed += 1;
                 assert!(
@@ -95,6 +96,7 @@ impl Sweep {
                     "{name}: allowed at {ms}, {verdict:?}"
                 );
             }
+            Verdict::Allow { .. } => panic!("{name} {ms}: there is no agreement"),
             Verdict::Deny { reasons } => {
                 let window = reasons
                     .iter()

@@ -18,6 +18,7 @@ fn needed(measure: Measure, scope: Scope) -> CountNeeded {
         measure,
         scope,
         since_ms: NOW_MS,
+        at_least_ms: 0,
     }
 }
 
@@ -147,7 +148,7 @@ on_both! {
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
         let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        let later = [CountNeeded { measure: Measure::Seized, scope: Scope::Debtor, since_ms: NOW_MS + 1 }];
+        let later = [CountNeeded { measure: Measure::Seized, scope: Scope::Debtor, since_ms: NOW_MS + 1, at_least_ms: 0 }];
         let count = facts::counts(&mut tx, &floor.targets[0], &later).await.unwrap()[0];
         assert_eq!((count.settled, count.under_way), (0, 1));
         attempts::close(&mut tx, id, &end(Cause::NoAnswer, Some(1), None, 2)).await.unwrap();
