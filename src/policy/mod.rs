@@ -41,7 +41,7 @@ pub use facts::{
 pub use holiday::{SpecialDate, SpecialDay, dates_around, regions_of};
 pub use permit::{Destination, Extension, ExtensionError, Extensions, Permit, PermitExpired};
 pub use reason::{Reason, Refusal};
-pub use receipt::{EVALUATOR_VERSION, Receipt, ReplayError, replay};
+pub use receipt::{EVALUATOR_VERSION, Receipt, ReplayError, Subject, replay};
 pub use rest::{After, Gap, Last, LastNeeded, Pause};
 pub use retention::RetentionRules;
 pub use rules::{Preset, RingRules, RuleError, RuleSet};

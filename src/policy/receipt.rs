@@ -13,6 +13,7 @@ use super::{
     OwnNumbers, RuleSet, SpecialDay, ZoneSource, ZoneTimes, dates_around,
 };
 use crate::clock::ClockTrust;
+use crate::ids::{CaseId, ClientId, ContactPointId};
 
 /// Raised whenever the same inputs could be judged differently than before, or more is looked at.
 ///
@@ -24,11 +25,25 @@ pub const EVALUATOR_VERSION: u32 = 2;
 /// The form of the receipt itself; each evaluator so far has its own.
 const RECEIPT_VERSION: u32 = 2;
 
-/// The text of a receipt with the two facts that are stored beside it.
+/// The text of a receipt with the facts that are stored beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     text: String,
     rules_hash: String,
+    subject: Subject,
+}
+
+/// What a receipt is about: the proof of one decision is none for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The instant decided for, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Whose debt it is.
+    pub client: ClientId,
+    /// The case.
+    pub case: CaseId,
+    /// The number that was to be called.
+    pub contact_point: ContactPointId,
 }
 
 impl Receipt {
@@ -42,6 +57,12 @@ impl Receipt {
     #[must_use]
     pub fn rules_hash(&self) -> &str {
         &self.rules_hash
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.subject
     }
 }
 
@@ -158,9 +179,16 @@ impl Document {
             reason = "structs of strings, numbers and lists always serialise"
         )]
         let text = serde_json::to_string(self).expect("a receipt serialises");
+        let inputs = &self.inputs;
         Receipt {
             text,
             rules_hash: self.rules_sha256.clone(),
+            subject: Subject {
+                at_ms: inputs.now.wall_ms,
+                client: inputs.case.client,
+                case: inputs.case.id,
+                contact_point: inputs.contact_point.id,
+            },
         }
     }
 }
