@@ -450,7 +450,7 @@ impl Leg {
         match description(&response.headers, &response.body) {
             Ok(Some(answer)) => {
                 self.offers.remote = Some(answer.clone());
-                self.start_session_clock(now, &response.headers, true);
+                self.start_session_clock(now, &response.headers);
                 core.tell(Event::Answered {
                     leg: self.handle,
                     answer,

@@ -318,7 +318,7 @@ impl Leg {
             dialog.refresh_target(&response.headers, flow);
         }
         self.tell_dialog(core, Phase::Confirmed);
-        self.start_session_clock(now, &response.headers, false);
+        self.start_session_clock(now, &response.headers);
         let Some(session) = ours.session else { return };
         match description(&response.headers, &response.body) {
             Ok(Some(answer)) => {

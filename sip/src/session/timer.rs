@@ -69,7 +69,7 @@ impl SessionClock {
 
 impl Leg {
     /// A 2xx to our INVITE or refresh came: what it says about the timer holds (7.2).
-    pub(super) fn start_session_clock(&mut self, now: Instant, headers: &Headers, _initial: bool) {
+    pub(super) fn start_session_clock(&mut self, now: Instant, headers: &Headers) {
         match headers.session_expires() {
             Ok(Some(expires)) => {
                 let we_refresh = expires.refresher != Some(Refresher::Uas);

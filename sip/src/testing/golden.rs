@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Net, Weather, description, name_addr};
 use crate::command::Invite;
 use crate::uri::{SipUri, Uri};
-use crate::{Config, EndedBy, Event, LegHandle, Load, Peer, TransportKind};
+use crate::{Config, EndedBy, Event, LegHandle, Load, Peer, SessionTimer, TransportKind};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -19,14 +19,14 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        let mut net = Net::new(
-            1,
-            Weather::FAIR,
-            vec![Config {
-                session_timer: None,
-                ..Config::default()
-            }],
-        );
+        Self::with(Config {
+            session_timer: None,
+            ..Config::default()
+        })
+    }
+
+    fn with(config: Config) -> Self {
+        let mut net = Net::new(1, Weather::FAIR, vec![config]);
         net.keep = true;
         Self {
             net,
@@ -88,6 +88,30 @@ impl Table {
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         self.hear(&text);
+    }
+
+    /// A request of the peer within the dialog that its answer with tag `b` made; the endpoint's answer, if it has one.
+    fn ask_within(&mut self, invite: &str, method: &str, cseq: u32, body: &str) -> String {
+        let before = self.net.wire.len();
+        let kind = match body {
+            "" => "",
+            _ => "Content-Type: application/sdp\r\n",
+        };
+        self.hear(&format!(
+            "{method} sip:node0@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.99:5060;branch=z9hG4bKw{cseq}\r\n\
+             Max-Forwards: 70\r\nFrom: {};tag=b\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
+             {CONTACT}{kind}Content-Length: {}\r\n\r\n{body}",
+            header(invite, "To"),
+            header(invite, "From"),
+            header(invite, "Call-ID"),
+            body.len()
+        ));
+        let answers = self.net.wire.get(before..).unwrap();
+        answers
+            .iter()
+            .map(|(_, text)| text.clone())
+            .find(|text| text.starts_with("SIP/2.0"))
+            .unwrap_or_default()
     }
 
     /// A request outside any dialog; the endpoint's answer.
@@ -435,4 +459,118 @@ fn a_redirection_is_told_and_never_followed() {
     });
     assert_eq!(status, Some(Some(302)));
     assert_eq!(table.sent("INVITE").len(), 1);
+}
+
+#[test]
+fn an_offer_by_update_is_answered_in_its_200_and_refused_while_ours_is_open() {
+    let mut table = Table::new();
+    let leg = table.call();
+    let invite = table.last("INVITE");
+    table.reply(&invite, "200 OK", "b", CONTACT, &answer());
+    let theirs = description(9, 2).to_wire();
+    assert_eq!(
+        table.ask_within(&invite, "UPDATE", 1, &theirs),
+        "",
+        "the application answers, nobody else"
+    );
+    let offer = table.net.wait(0, SOON, |event| match event {
+        Event::Reoffer { offer, .. } => offer.as_ref().map(|offer| offer.to_wire()),
+        _ => None,
+    });
+    assert_eq!(offer, Some(theirs));
+    let ours = description(0, 2);
+    table.net.with(0, |endpoint, now| {
+        endpoint.answer_reoffer(now, leg, &ours).unwrap()
+    });
+    let ok = table.last("SIP/2.0 200");
+    assert_eq!(header(&ok, "CSeq"), "1 UPDATE");
+    assert!(ok.ends_with(&ours.to_wire()), "{ok}");
+
+    // Our own change is under way: an offer collides with it, a bare refresh does not.
+    table.net.with(0, |endpoint, now| {
+        endpoint.reoffer(now, leg, &description(0, 3)).unwrap()
+    });
+    let change = table.last("INVITE");
+    assert!(header(&change, "To").ends_with(";tag=b"));
+    let collision = table.ask_within(&invite, "UPDATE", 2, &description(9, 3).to_wire());
+    assert!(collision.starts_with("SIP/2.0 491"), "{collision}");
+    let refresh = table.ask_within(&invite, "UPDATE", 3, "");
+    assert!(refresh.starts_with("SIP/2.0 200"), "{refresh}");
+    // A body that is no description changes nothing.
+    table.reply(
+        &change,
+        "200 OK",
+        "b",
+        CONTACT,
+        &description(9, 4).to_wire(),
+    );
+    let broken = table.ask_within(&invite, "UPDATE", 4, "v=1\r\n");
+    assert!(broken.starts_with("SIP/2.0 400"), "{broken}");
+    // An older number is no request of this dialog any more (RFC 3261 12.2.2).
+    let late = table.ask_within(&invite, "UPDATE", 2, "");
+    assert!(!late.starts_with("SIP/2.0 200"), "{late}");
+    table.net.hang_up(0, leg);
+    let bye = table.last("BYE");
+    table.reply(&bye, "200 OK", "", "", "");
+    assert!(table.net.settle(Duration::from_secs(100)));
+    assert_eq!(table.net.load(0), Load::default());
+}
+
+#[test]
+fn where_update_is_refused_the_session_is_refreshed_by_re_invite() {
+    let mut table = Table::with(Config {
+        session_timer: Some(SessionTimer {
+            interval: Duration::from_secs(90),
+            min: Duration::from_secs(90),
+        }),
+        ..Config::default()
+    });
+    let leg = table.call();
+    let timed = format!(
+        "{CONTACT}Allow: INVITE, ACK, BYE, UPDATE\r\nRequire: timer\r\nSession-Expires: 90;refresher=uac\r\n"
+    );
+    let first = table.last("INVITE");
+    table.reply(&first, "200 OK", "b", &timed, &answer());
+    for round in 0..3 {
+        table.net.run(Duration::from_secs(46));
+        if round == 0 {
+            let update = table.last("UPDATE");
+            assert_eq!(header(&update, "Session-Expires"), "90;refresher=uac");
+            table.reply(&update, "501 Not Implemented", "", "", "");
+        }
+        let again = table.last("INVITE");
+        assert_eq!(
+            header(&again, "CSeq"),
+            format!("{} INVITE", 3 + round),
+            "one refresh a round, and the refused UPDATE is not tried again"
+        );
+        // The same session as before, by its version too: only the timer is refreshed.
+        assert!(again.ends_with(&description(0, 1).to_wire()), "{again}");
+        table.reply(&again, "200 OK", "b", &timed, &answer());
+        assert_eq!(
+            header(&table.last("ACK"), "CSeq"),
+            format!("{} ACK", 3 + round)
+        );
+    }
+    // It was repeated until it was answered, as every request is.
+    let updates = table.sent("UPDATE");
+    assert!(
+        updates
+            .iter()
+            .all(|update| header(update, "CSeq") == "2 UPDATE")
+    );
+    while let Some(event) = table.net.event(0) {
+        assert!(
+            !matches!(
+                event,
+                Event::Released { .. } | Event::Reanswered { .. } | Event::ReofferFailed { .. }
+            ),
+            "a refresh is nobody's business: {event:?}"
+        );
+    }
+    table.net.hang_up(0, leg);
+    let bye = table.last("BYE");
+    table.reply(&bye, "200 OK", "", "", "");
+    assert!(table.net.settle(Duration::from_secs(100)));
+    assert_eq!(table.net.load(0), Load::default());
 }

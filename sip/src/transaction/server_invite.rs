@@ -175,12 +175,24 @@ mod tests {
         invite.respond(start, 603);
         let mut last = start;
         let mut unacknowledged = false;
+        let mut repeated = Vec::new();
         while let Some(at) = invite.next_timeout() {
-            unacknowledged |= invite.on_timeout(at).unacknowledged;
+            let step = invite.on_timeout(at);
+            if step.resend {
+                repeated.push((at - start).as_millis());
+            }
+            unacknowledged |= step.unacknowledged;
             last = at;
         }
         assert!(unacknowledged && invite.is_over());
         assert_eq!(last - start, Duration::from_secs(32));
+        // Doubled up to T2, as table 4 says of timer G.
+        assert_eq!(
+            repeated,
+            [
+                500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
+            ]
+        );
     }
 
     #[test]
@@ -194,5 +206,10 @@ mod tests {
             "the session repeats its 2xx"
         );
         assert!(!invite.respond(start, 486));
+        // Until timer L: then a repetition would be a new INVITE.
+        let end = start + Duration::from_secs(32);
+        assert_eq!(invite.next_timeout(), Some(end));
+        invite.on_timeout(end);
+        assert!(invite.is_over());
     }
 }
