@@ -433,3 +433,63 @@ fn a_recording_may_move_between_threads() {
     movable::<ringfence_recordings::WavReader>();
     shared::<Vault>();
 }
+
+#[test]
+fn each_client_and_month_has_a_key_of_its_own() {
+    const DECEMBER_MS: i64 = NOW_MS + 30 * 86_400_000;
+    let place = Place::new();
+    let vault = place.open();
+    let recorded = [
+        (id(1), "bank-1", NOW_MS),
+        (id(2), "bank-1", NOW_MS + 1),
+        (id(3), "bank-2", NOW_MS),
+        (id(4), "bank-1", DECEMBER_MS),
+    ];
+    // Which key files came with which recording.
+    let mut seen: Vec<std::path::PathBuf> = Vec::new();
+    let mut made = Vec::new();
+    for (recording, client, created_ms) in recorded {
+        let begin = ringfence_recordings::Begin {
+            client,
+            created_ms,
+            ..begin_of(recording)
+        };
+        let mut live = vault.begin(&begin).unwrap();
+        live.append(&audio(7, 2_000)).unwrap();
+        live.finish().unwrap();
+        let ended = SealFacts {
+            ended_ms: created_ms + 60_000,
+            ..facts()
+        };
+        vault.seal(recording, &ended).unwrap();
+        let mut new: Vec<_> = files(&place.keys())
+            .into_iter()
+            .filter(|file| file.extension().is_some_and(|kind| kind == "key"))
+            .filter(|file| !seen.contains(file))
+            .collect();
+        seen.append(&mut new.clone());
+        new.sort();
+        made.push(new);
+    }
+    drop(vault);
+    let counts: Vec<usize> = made.iter().map(Vec::len).collect();
+    assert_eq!(counts, [2, 0, 2, 2], "two copies of each new key: {made:?}");
+    // What is shredded with one key is gone, and nothing else is.
+    for file in &made[2] {
+        std::fs::remove_file(file).unwrap();
+    }
+    let vault = place.open();
+    for (recording, client, _) in recorded {
+        let opened = vault.verify(recording);
+        assert_eq!(
+            opened.is_ok(),
+            client == "bank-1",
+            "{recording}: {opened:?}"
+        );
+    }
+    let error = vault.verify(id(3)).unwrap_err();
+    assert!(
+        matches!(&error, ringfence_recordings::VaultError::MonthKeyMissing { client, .. } if client == "bank-2"),
+        "{error}"
+    );
+}
