@@ -7,6 +7,7 @@ mod attempts;
 mod database;
 mod figures;
 mod people;
+mod nouns;
 pub(crate) mod postgres;
 
 use std::sync::Arc;
