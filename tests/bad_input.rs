@@ -205,8 +205,17 @@ fn a_password_file_that_cannot_be_read_is_named_and_not_its_content() {
     let (_net, _pbx, setup) = house();
     fs::remove_file(setup.path("trunk-password")).unwrap();
     refused(&setup, &["trunk.password", "trunk-password", "readable"]);
-    fs::write(setup.path("trunk-password"), [0xff, 0xfe, 0x00]).unwrap();
-    refused(&setup, &["trunk.password"]);
+    setup.secret("trunk-password", "");
+    for (bytes, word) in [(&[0xff, 0xfe, 0x00][..], "UTF-8"), (b"\n", "empty")] {
+        fs::write(setup.path("trunk-password"), bytes).unwrap();
+        refused(&setup, &["trunk.password", "trunk-password", word]);
+    }
+    // What everybody may read is no secret, however well it reads.
+    setup.secret("trunk-password", "well-known");
+    let everybody = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(setup.path("trunk-password"), everybody).unwrap();
+    refused(&setup, &["trunk.password", "mode is 0644", "chmod 600"]);
+    assert!(!fails(&setup, &["serve"]).contains("well-known"));
 }
 
 #[test]

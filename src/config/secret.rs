@@ -1,6 +1,10 @@
 //! Secrets are named, never held: a file or a systemd credential.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -33,24 +37,41 @@ impl SecretSource {
         let place = self.path();
         let remedy = match self {
             Self::File(_) => {
-                "make the file readable for the user the daemon runs as, and for nobody else"
+                "write it there, readable for the user the daemon runs as and for nobody else (`chmod 600`)"
             }
             Self::Credential(_) => {
                 "give the unit LoadCredential=, or write the path of a file instead of credential:NAME"
             }
         };
-        match std::fs::read_to_string(&place) {
-            Ok(text) => Ok(SecretString::from(
-                text.trim_end_matches(['\r', '\n']).to_owned(),
-            )),
-            Err(source) => Err(ConfigError::Secret {
-                key,
-                place,
-                source,
-                remedy,
-            }),
-        }
+        let private = match self {
+            Self::File(path) => owners_alone(path),
+            // systemd hands it to the unit's user, by an access list that shows in the mode.
+            Self::Credential(_) => Ok(()),
+        };
+        let read = private.and_then(|()| std::fs::read_to_string(&place));
+        let secret = read.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
+            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty")),
+            secret => Ok(SecretString::from(secret)),
+        });
+        secret.map_err(|source| ConfigError::Secret {
+            key,
+            place,
+            source,
+            remedy,
+        })
     }
+}
+
+/// What others can read is no secret.
+fn owners_alone(path: &Path) -> io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("others may read it, its mode is {mode:04o}"),
+    ))
 }
 
 impl<'de> Deserialize<'de> for SecretSource {
