@@ -281,6 +281,8 @@ fn without_a_trusted_clock_nothing_rings_and_the_refusal_names_the_option() {
             "{text}"
         );
         assert_eq!(daemon.http_status("/readyz"), Some(503));
+        let log = daemon.log();
+        assert!(log.contains("the wall clock cannot be trusted"), "{log}");
         house.end_without_invite(daemon);
 
         // The same clock, vouched for by the operator.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, ClockTrust},
     config::Config,
     daemon::{self, Daemon},
 };
@@ -26,7 +26,11 @@ pub async fn run(
     reload: impl Fn() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
     let trunk = daemon::trunk_settings(config).await?;
-    let daemon = Daemon::start(config, Clock::system(config.clock.trust), trunk).await?;
+    let clock = Clock::system(config.clock.trust);
+    let daemon = Daemon::start(config, clock.clone(), trunk).await?;
+    if let ClockTrust::Untrusted { why } = clock.trust() {
+        tracing::warn!(%why, "the wall clock cannot be trusted; no call is allowed until it can");
+    }
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
