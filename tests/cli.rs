@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use support::daemon::{Api, BINARY, Setup};
+use support::eventually;
 use support::net::Net;
 use support::registrar::Registrar;
 
@@ -189,9 +190,48 @@ fn the_line_that_the_demo_prints_dials() {
     api.wait_for(&path, SOON, |call| call["state"] == "talking");
     let row = api.wait_for(&path, SOON, |call| call["state"] == "ended");
     assert_eq!(row["cause"], "answered", "{row}");
+    // The other commands work on the practice floor, beside the running demo, by the lines it printed.
+    for (line, word) in [
+        ("Count: ", "connected 1 / (attempts 1"),
+        ("Verify: ", "1 recordings are whole, 0 are not"),
+    ] {
+        let command = said.iter().find_map(|said| said.strip_prefix(line));
+        let command = command.unwrap_or_else(|| panic!("no '{line}':\n{text}"));
+        let told = eventually(command, SOON, || {
+            let output = Command::new("bash").args(["-c", command]).output().unwrap();
+            let told = printed(&output);
+            (output.status.success() && told.contains(word)).then_some(told)
+        });
+        assert!(told.contains(word), "{told}");
+    }
     let pid = rustix::process::Pid::from_child(&demo);
+    // One more call, which reaches nobody.
+    let busy = text
+        .lines()
+        .find_map(|line| {
+            line.trim()
+                .strip_suffix("— busy")?
+                .strip_prefix("contact point ")
+        })
+        .and_then(|line| line.split(':').next()?.parse::<i64>().ok())
+        .unwrap_or_else(|| panic!("nobody is busy:\n{text}"));
+    let (status, answer) = api.post(
+        "/api/v1/calls",
+        &serde_json::json!({ "contact_point_id": busy }),
+    );
+    assert_eq!(status, 202, "{answer}");
+    let path = format!("/api/v1/calls/{}", answer["call"].as_str().unwrap());
+    let row = api.wait_for(&path, SOON, |call| call["state"] == "ended");
+    assert_eq!(row["cause"], "busy", "{row}");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(demo.wait().unwrap().success());
+    // What was called before is no fault of the call that `--once` judges.
+    let output = once(&setup, Some(&data));
+    let text = printed(&output);
+    assert!(
+        output.status.success() && text.contains("3 attempts, 2 connected"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -17,13 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     clock::Clock,
-    config::{ClockSource, Config, Log, LogFormat, PRACTICE, SecretSource, Transport},
+    config::{Config, Log, LogFormat, PRACTICE, Transport},
     daemon::{Daemon, PRACTICE_MARK},
     logging,
     practice::{self, PracticePbx},
     trunk::{TrunkSettings, TrunkState},
 };
 
+/// Its configuration, in its directory.
+const CONFIG: &str = "ringfence.toml";
 /// Zone of the practice floor; its clock starts at 10:00 there.
 const ZONE: &str = "Asia/Shanghai";
 
@@ -64,6 +66,8 @@ pub async fn run(args: DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Result
         (None, Some(dir)) => dir.0.clone(),
         (None, None) => default_dir()?,
     };
+    let dir = std::path::absolute(&dir)
+        .with_context(|| format!("{} cannot be made absolute", dir.display()))?;
     let listen = if args.once {
         SocketAddr::new(args.listen.ip(), 0)
     } else {
@@ -153,6 +157,19 @@ fn welcome(
              curl -s -o call.wav http://{address}/api/v1/recordings/RECORDING/export -H 'Authorization: Bearer {qa}'"
         )?;
     }
+    let program = std::env::current_exe().unwrap_or_else(|_| "ringfence".into());
+    let config = dir.join(CONFIG);
+    for (what, command) in [
+        ("Count", "stats connect-rate --by hour"),
+        ("Verify", "recordings verify"),
+    ] {
+        writeln!(
+            out,
+            "{what}: {} -c '{}' {command}",
+            program.display(),
+            config.display()
+        )?;
+    }
     writeln!(
         out,
         "Talk yourself: open http://{address}/agent and paste the same token."
@@ -185,18 +202,34 @@ fn prepare(dir: &Path, listen: SocketAddr) -> anyhow::Result<Config> {
     if !key.exists() {
         RootKey::create(&key)?;
     }
-    let mut config = Config::default();
-    config.server.listen = listen;
-    config.store.url = format!("sqlite:{}", at("ringfence.db").display());
-    config.vault.dir = vault;
-    config.vault.keys_dir = at("keys");
-    config.vault.root_key = SecretSource::File(key);
-    config.vault.reserve_mib = 16;
-    config.trunk.server = PRACTICE.into();
-    config.clock.source = ClockSource::Practice;
-    config.calls.wrap_up_s = 0;
-    config.media.ports = 24_000..=27_999;
-    Ok(config)
+    // Written down, so that the other commands can be tried on the practice floor.
+    let file = at(CONFIG);
+    let text = configuration(dir, listen)?;
+    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Config::parse(&text, &file, [])?)
+}
+
+/// The configuration as text; `dir` is absolute.
+fn configuration(dir: &Path, listen: SocketAddr) -> anyhow::Result<String> {
+    let dir = dir
+        .to_str()
+        .with_context(|| format!("{} is no UTF-8; choose another --data", dir.display()))?;
+    let text = |value: String| toml::Value::String(value).to_string();
+    let at = |name: &str| text(format!("{dir}/{name}"));
+    Ok(format!(
+        "# Written by `ringfence demo` at each start, for the commands that are tried on its floor.\n\
+         [server]\nlisten = \"{listen}\"\n\
+         [store]\nurl = {}\n\
+         [vault]\ndir = {}\nkeys_dir = {}\nroot_key = {}\nreserve_mib = 16\n\
+         [trunk]\nserver = \"{PRACTICE}\"\n\
+         [media]\nports = \"24000-27999\"\n\
+         [calls]\nwrap_up_s = 0\n\
+         [clock]\nsource = \"practice\"\n",
+        text(format!("sqlite:{dir}/ringfence.db")),
+        at("vault"),
+        at("keys"),
+        at("root-key"),
+    ))
 }
 
 fn trunk(pbx: &PracticePbx, password: secrecy::SecretString) -> TrunkSettings {

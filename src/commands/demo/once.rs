@@ -4,6 +4,7 @@ use std::{io::Write, time::Duration};
 
 use anyhow::{Context, bail};
 use ringfence_media::tone::goertzel;
+use ringfence_recordings::wav;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout_at};
 
@@ -13,7 +14,7 @@ use crate::{
     daemon::Daemon,
     ids::{CallId, RecordingId},
     practice::plan::{Behaviour, DESK_PHONES},
-    stats::{check, report},
+    stats::{check, report, rollup::Sums},
     store,
     switchboard::News,
 };
@@ -25,8 +26,6 @@ const OWN_TONE: f64 = 0.9;
 const OTHER_TONE: f64 = 0.02;
 /// Samples listened to at once, 100 ms: short, so that a packet that came late does not spoil the whole by its phase.
 const WINDOW: usize = 800;
-/// Bytes before the samples of a plain PCM WAV.
-const WAV_HEADER: usize = 44;
 
 /// Prints one line per finding and counts what is not as it should be.
 struct Judge<'a> {
@@ -66,11 +65,13 @@ pub(super) async fn run(
         bail!("the first debtor does not answer")
     };
 
+    // The directory may hold calls of earlier runs: what this one adds is judged.
+    let before = today(daemon, clock).await?;
     let mut news = daemon.switchboard.events();
     let client = reqwest::Client::new();
     let url = |path: &str| format!("http://{}/api/v1/{path}", daemon.address);
     let begun = clock.monotonic();
-    // A key of this run: the directory may hold calls of earlier ones.
+    // A key of this run, for the same reason.
     let run = format!("demo-{:032x}", u128::from_ne_bytes(crate::random::bits()?));
     let answer = client
         .post(url("calls"))
@@ -146,7 +147,7 @@ pub(super) async fn run(
         &mut judge,
     )
     .await?;
-    judge_figures(daemon, clock, &mut judge).await?;
+    judge_figures(daemon, clock, &before, &mut judge).await?;
     match judge.wrong {
         0 => {
             writeln!(judge.out, "everything is as it should be")?;
@@ -237,8 +238,14 @@ async fn judge_recording(
         &format!("HTTP {}", answer.status().as_u16()),
     )?;
     let wav = answer.bytes().await?;
+    let form = wav::inspect(wav.as_ref())?;
+    judge.say(
+        (form.channels, form.sample_rate) == (2, 8_000),
+        "WAV",
+        &format!("{} channels, {} Hz", form.channels, form.sample_rate),
+    )?;
     let samples: Vec<i16> = wav
-        .get(WAV_HEADER..)
+        .get(wav::WAV_HEADER_LEN..)
         .unwrap_or_default()
         .chunks_exact(2)
         .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
@@ -299,22 +306,26 @@ fn heard(channel: &[i16], hertz: u32) -> f64 {
     share
 }
 
-async fn judge_figures(
-    daemon: &Daemon,
-    clock: &Clock,
-    judge: &mut Judge<'_>,
-) -> anyhow::Result<()> {
+/// The figures of the practice floor's day so far.
+async fn today(daemon: &Daemon, clock: &Clock) -> anyhow::Result<Sums> {
     let today = jiff::Timestamp::from_millisecond(clock.wall_ms())?
         .in_tz(super::ZONE)?
         .date();
     let mut tx = daemon.db.read().await?;
-    let total = report::connect_rate(&mut tx, report::By::Hour, today, today)
-        .await?
-        .total;
-    drop(tx);
+    let report = report::connect_rate(&mut tx, report::By::Hour, today, today).await?;
+    Ok(report.total)
+}
+
+async fn judge_figures(
+    daemon: &Daemon,
+    clock: &Clock,
+    before: &Sums,
+    judge: &mut Judge<'_>,
+) -> anyhow::Result<()> {
+    let total = today(daemon, clock).await?;
     let rate = total.connect_rate().map_or(0.0, |rate| rate.rate);
     judge.say(
-        total.attempts > 0 && total.connected == total.attempts,
+        total.attempts == before.attempts + 1 && total.connected == before.connected + 1,
         "figures",
         &format!(
             "{} attempts, {} connected, connect rate {:.0} %",
