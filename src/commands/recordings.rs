@@ -131,6 +131,7 @@ fn everything() -> User {
 async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let mut tx = db.read().await?;
     let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
         "recording",
         "call",
