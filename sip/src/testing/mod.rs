@@ -12,6 +12,8 @@ mod changes;
 mod crash;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod held;
 mod net;
 pub mod operations;
 #[cfg(test)]
