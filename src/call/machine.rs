@@ -8,7 +8,7 @@
 //! last effect, and nothing comes after it. Inputs that no longer matter are ignored, a late answer among them
 //! (`sip` sends it ACK and BYE by itself).
 //!
-//! The machine never asks the gate, never reads a clock and does no IO; `task.rs` carries the effects out in
+//! The machine never asks the gate, never reads a clock and does no IO; `task/` carries the effects out in
 //! the order they are polled. Times of the wall clock were turned into instants when the call began.
 
 use std::collections::VecDeque;

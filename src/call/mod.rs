@@ -3,8 +3,6 @@
 //! Those three are pure: inputs and the time in, effects and events out. [`task`] carries effects out.
 
 pub mod cause;
-mod journal;
-mod legs;
 pub mod machine;
 #[cfg(test)]
 mod machine_random;

@@ -16,6 +16,14 @@ pub enum Leg {
 }
 
 impl Leg {
+    /// Its name in the journal of legs, in events and in logs.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Customer => "customer",
+        }
+    }
+
     pub(super) const fn party(self) -> Party {
         match self {
             Self::Agent => Party::Agent,

@@ -16,7 +16,23 @@ pub(super) enum Audio {
     /// Opened for this call, closed with it.
     Own(Leg),
     /// The agent's browser; it outlives the call.
-    Browser(Arc<Leg>),
+    Browser(Lent),
+}
+
+/// A leg that the call does not own.
+pub(super) struct Lent(Arc<Leg>);
+
+impl Drop for Lent {
+    /// What the call plays on it ends with the call, whatever ended that.
+    fn drop(&mut self) {
+        let _ = self.0.stop_tone();
+    }
+}
+
+impl Audio {
+    pub fn lent(leg: Arc<Leg>) -> Self {
+        Self::Browser(Lent(leg))
+    }
 }
 
 impl std::ops::Deref for Audio {
@@ -25,7 +41,7 @@ impl std::ops::Deref for Audio {
     fn deref(&self) -> &Leg {
         match self {
             Self::Own(leg) => leg,
-            Self::Browser(leg) => leg,
+            Self::Browser(lent) => &lent.0,
         }
     }
 }

@@ -1,0 +1,77 @@
+//! The attempt's row: marked before the customer INVITE leaves, closed at the end, each in a short transaction.
+
+use std::time::{Duration, Instant};
+
+use super::{CallTask, STORE_RETRY, work::Done};
+use crate::{
+    call::{Outcome, machine::Input},
+    clock::ClockTrust,
+    store::{
+        self,
+        attempts::{Closing, Seizure},
+    },
+};
+
+/// How often it is said again that an attempt cannot be closed.
+const CLOSE_REMIND: Duration = Duration::from_secs(60);
+
+impl CallTask {
+    pub(super) fn mark_seizure(&mut self) {
+        let (floor, call) = (self.floor.clone(), self.call);
+        self.work.spawn(async move {
+            // Since the decision the clock may have jumped; then nobody knows any more whether the window is open.
+            if let ClockTrust::Untrusted { why } = floor.clock.trust() {
+                tracing::warn!(%call, %why, "the clock cannot be trusted, so nobody is called");
+                return Done::Seizure(Input::SeizureFailed);
+            }
+            let marked = async {
+                let mut tx = floor.db.begin().await?;
+                let seizure = store::attempts::mark_seizure(&mut tx, call, floor.clock.wall_ms()).await?;
+                tx.commit().await.map(|()| seizure)
+            };
+            Done::Seizure(match marked.await {
+                Ok(Seizure::Marked) => Input::SeizureMarked,
+                Ok(Seizure::Expired) => Input::PermitExpired,
+                Ok(Seizure::CaseBarred(_) | Seizure::NumberBarred | Seizure::Ended) => Input::SeizureBarred,
+                Err(error) => {
+                    tracing::error!(%call, %error, "the store cannot be asked, so nobody is called");
+                    Input::SeizureFailed
+                }
+            })
+        });
+    }
+
+    /// One transaction: the attempt's end, its roll-ups and its event. Tried until it stands while the database is away;
+    /// what the database refuses for good is left to the next start, so that neither agent nor drain waits for ever.
+    pub(super) async fn close_attempt(&mut self, mut outcome: Outcome) {
+        // Marked, but the call was over before the INVITE could leave: no cap and no figure counts it.
+        outcome.seized &= self.customer.invited;
+        let closing = Closing::of(&outcome, self.began_ms);
+        let mut told: Option<Instant> = None;
+        loop {
+            let closed = async {
+                let mut tx = self.floor.db.begin().await?;
+                store::attempts::close(&mut tx, self.call, &closing).await?;
+                tx.commit().await
+            };
+            let Err(error) = closed.await else {
+                break;
+            };
+            if !error.is_unavailable() {
+                tracing::error!(call = %self.call, %error, "the attempt cannot be closed; the next start settles it");
+                metrics::counter!("ringfence_attempts_not_closed_total").increment(1);
+                break;
+            }
+            let now = self.now();
+            if told.is_none_or(|told| now.saturating_duration_since(told) >= CLOSE_REMIND) {
+                told = Some(now);
+                tracing::error!(call = %self.call, %error, "the attempt cannot be closed yet; trying on");
+            }
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        self.herald.ended(outcome.cause);
+        if let Some(over) = self.over.take() {
+            let _ = over.send(outcome.connected);
+        }
+    }
+}
