@@ -6,8 +6,8 @@ mod accounts;
 mod attempts;
 mod database;
 mod figures;
-mod people;
 mod nouns;
+mod people;
 pub(crate) mod postgres;
 
 use std::sync::Arc;
