@@ -25,6 +25,7 @@ use crate::wav::WAV_DATA_MAX;
 /// What the vault knows of a live file, beside the one who writes it.
 pub(crate) struct LiveFile {
     pub(crate) recording: Uuid,
+    pub(crate) call: Uuid,
     pub(crate) path: PathBuf,
     pub(crate) file: File,
     /// Bytes of the file that are written, always at the end of a segment.

@@ -1,4 +1,5 @@
-//! After a crash: whatever lies in the live directory is sealed, by the same code as at hang-up.
+//! After a crash: whatever lies in the live directory is sealed, by the same code as at hang-up. After a fault that ended
+//! one call only: whatever that call has left there.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub struct Recovery {
     pub recovered: Vec<Recovered>,
     /// Files that could not be sealed and stay where they are, each with its reason.
     pub failed: Vec<(PathBuf, VaultError)>,
+    /// Recordings that somebody still writes or seals; asking again later finds them done.
+    pub unfinished: Vec<Uuid>,
 }
 
 impl Vault {
@@ -66,32 +69,61 @@ impl Vault {
                 }
                 continue;
             };
-            if self
-                .live()
-                .get(&recording)
-                .is_some_and(|f| !f.closed.load(Ordering::Acquire))
-            {
-                continue;
-            }
-            let given = facts(recording);
-            match self.seal_with(recording, given.as_ref(), true) {
-                Ok(outcome) => {
-                    let manifest = &outcome.sealed.manifest;
-                    let segment =
-                        u64::from(manifest.channels) * 2 * u64::from(manifest.sample_rate);
-                    let beyond_durable = outcome.beyond_durable.map(|bytes| {
-                        let bytes = bytes.div_ceil(SEGMENT_LEN as u64) * SEGMENT_LEN as u64;
-                        Duration::from_millis(bytes * 1000 / segment.max(1))
-                    });
-                    recovery.recovered.push(Recovered {
-                        sealed: outcome.sealed,
-                        beyond_durable,
-                        quarantined: outcome.quarantined,
-                    });
-                }
-                Err(e) => recovery.failed.push((path, e)),
+            if !self.is_written(recording) {
+                let given = facts(recording);
+                self.recover_one(recording, path, given.as_ref(), &mut recovery);
             }
         }
         Ok(recovery)
+    }
+
+    /// Seals what one call of this process left over while others are up: for a call whose owner is gone.
+    ///
+    /// # Errors
+    /// As [`Vault::recover`].
+    pub fn recover_call(&self, call: Uuid) -> Result<Recovery> {
+        self.check_writable()?;
+        let mut recovery = Recovery::default();
+        let files: Vec<_> = self.live().values().cloned().collect();
+        for file in files.into_iter().filter(|file| file.call == call) {
+            if self.is_written(file.recording) {
+                recovery.unfinished.push(file.recording);
+            } else {
+                self.recover_one(file.recording, file.path.clone(), None, &mut recovery);
+            }
+        }
+        Ok(recovery)
+    }
+
+    fn is_written(&self, recording: Uuid) -> bool {
+        self.live()
+            .get(&recording)
+            .is_some_and(|file| !file.closed.load(Ordering::Acquire))
+    }
+
+    fn recover_one(
+        &self,
+        recording: Uuid,
+        path: PathBuf,
+        given: Option<&SealFacts>,
+        recovery: &mut Recovery,
+    ) {
+        match self.seal_with(recording, given, true) {
+            Ok(outcome) => {
+                let manifest = &outcome.sealed.manifest;
+                let segment = u64::from(manifest.channels) * 2 * u64::from(manifest.sample_rate);
+                let beyond_durable = outcome.beyond_durable.map(|bytes| {
+                    let bytes = bytes.div_ceil(SEGMENT_LEN as u64) * SEGMENT_LEN as u64;
+                    Duration::from_millis(bytes * 1000 / segment.max(1))
+                });
+                recovery.recovered.push(Recovered {
+                    sealed: outcome.sealed,
+                    beyond_durable,
+                    quarantined: outcome.quarantined,
+                });
+            }
+            Err(VaultError::StillLive(recording)) => recovery.unfinished.push(recording),
+            Err(e) => recovery.failed.push((path, e)),
+        }
     }
 }

@@ -265,6 +265,7 @@ impl Vault {
         }
         let shared = Arc::new(LiveFile {
             recording: begin.recording,
+            call: begin.call,
             path,
             file: made?,
             written: AtomicU64::new(PAGE_LEN as u64),

@@ -504,3 +504,44 @@ fn one_unreadable_live_file_does_not_keep_the_others_from_their_seal() {
         0
     );
 }
+
+#[test]
+fn what_one_call_left_is_sealed_while_the_others_go_on() {
+    let place = Place::new();
+    let vault = place.open();
+    let of = |recording: u128, call: u128| {
+        let begin = ringfence_recordings::Begin {
+            call: id(call),
+            ..begin_of(id(recording))
+        };
+        vault.begin(&begin).unwrap()
+    };
+    // Two segments of the broken call, and another one that waits for its seal.
+    let (mut first, mut second, mut other) = (of(1, 100), of(2, 100), of(3, 200));
+    for live in [&mut first, &mut second, &mut other] {
+        live.append(&audio(1, 3000)).unwrap();
+    }
+    other.finish().unwrap();
+    drop(first);
+
+    let recovery = vault.recover_call(id(100)).unwrap();
+    assert_eq!(recovery.recovered.len(), 1);
+    let facts = &recovery.recovered[0].sealed.facts;
+    assert!(facts.recovered && facts.samples > 0);
+    assert_eq!(recovery.unfinished, [id(2)], "it is still being written");
+    assert!(recovery.failed.is_empty());
+
+    second.finish().unwrap();
+    let recovery = vault.recover_call(id(100)).unwrap();
+    assert_eq!(recovery.recovered[0].sealed.facts.samples, 3000);
+    assert_eq!(
+        (recovery.recovered.len(), recovery.unfinished.len()),
+        (1, 0)
+    );
+    assert!(vault.recover_call(id(100)).unwrap().recovered.is_empty());
+
+    // The other call's own seal finds its file as it left it.
+    assert_eq!(vault.list_live().unwrap(), [id(3)]);
+    let sealed = vault.seal(id(3), &common::facts()).unwrap();
+    assert!(!sealed.facts.recovered);
+}
