@@ -3,8 +3,6 @@
 //!
 //! The one place that sees all modules. Read [`Daemon::start`] from top to bottom.
 
-mod settle;
-
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -21,6 +19,7 @@ use crate::{
     phone::{Region, ShortCodes},
     policy::Preset,
     recorder::Recorder,
+    settle,
     store::{self, Db, attempts::Purpose},
     switchboard::{BrowserSettings, Parts, Settings, Switchboard},
     trunk::{Trunk, TrunkSettings},
@@ -67,9 +66,9 @@ impl Daemon {
         let db = open_store(config).await?;
         let recorder =
             Recorder::start(vault.clone()).context("cannot start the recorder's threads")?;
-        settle::recordings_and_attempts(&db, &recorder, &clock, &config.store.node).await?;
+        settle::everything(&db, &recorder, &clock, &config.store.node).await?;
         // Read before a call can begin: a leg of now must never be taken for one of before.
-        let leftovers = settle::leftovers(&db, &config.store.node).await?;
+        let leftovers = settle::leftovers::journalled(&db, &config.store.node).await?;
 
         let caller_id = trunk.caller_id.clone().unwrap_or_default();
         let trunk = Trunk::start(trunk, clock.clone(), crate::random::bits()?).await?;
@@ -105,7 +104,7 @@ impl Daemon {
                 display_zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
             },
         );
-        settle::release(
+        settle::leftovers::release(
             db.clone(),
             trunk.clone(),
             clock.clone(),

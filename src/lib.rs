@@ -20,6 +20,7 @@ pub mod policy;
 pub mod practice;
 pub mod random;
 pub mod recorder;
+mod settle;
 mod sip_socket;
 pub mod stats;
 pub mod store;

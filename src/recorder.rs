@@ -70,6 +70,16 @@ pub struct Stopped {
     facts: SealFacts,
 }
 
+/// Where a recording lies in the vault.
+pub enum Kept {
+    /// Closed for good.
+    Sealed(Box<Sealed>),
+    /// Among the live ones: being written, or it could not be sealed.
+    Live,
+    /// The vault does not know it.
+    Nothing,
+}
+
 struct Taken {
     live: Live,
     reader: TapReader,
@@ -134,7 +144,8 @@ impl Recorder {
             });
         }
         let vault = self.vault.clone();
-        blocking(move || {
+        let (reply, opened) = oneshot::channel();
+        let begun = tokio::task::spawn_blocking(move || {
             let begin = Begin {
                 recording: id.uuid(),
                 call: call.uuid(),
@@ -144,9 +155,16 @@ impl Recorder {
                 sample_rate: ringfence_media::SAMPLE_RATE,
                 channels: 2,
             };
-            vault.begin(&begin).map(|live| Opened { id, live })
-        })
-        .await
+            let opened = vault.begin(&begin).map(|live| Opened { id, live });
+            // Whoever asked is gone: it must not lie there until the next start.
+            if let Err(Ok(opened)) = reply.send(opened)
+                && let Err(error) = opened.live.abandon()
+            {
+                tracing::warn!(recording = %id, %error, "an empty recording stays until the next start");
+            }
+        });
+        begun.await.map_err(broken_off)?;
+        opened.await.unwrap_or_else(|error| Err(broken_off(error)))
     }
 
     /// Takes back a recording that got no audio.
@@ -237,24 +255,28 @@ impl Recorder {
         }
     }
 
-    /// What is known of a recording that is sealed; `None` if the vault has no sealed file of it.
-    pub async fn sealed(&self, id: RecordingId) -> Result<Option<Sealed>, VaultError> {
+    /// What the vault has of a recording.
+    pub async fn look_up(&self, id: RecordingId) -> Result<Kept, VaultError> {
         let vault = self.vault.clone();
         blocking(move || match vault.describe(id.uuid()) {
-            Ok(sealed) => Ok(Some(sealed)),
-            Err(VaultError::NotFound(_) | VaultError::StillLive(_)) => Ok(None),
+            Ok(sealed) => Ok(Kept::Sealed(Box::new(sealed))),
+            Err(VaultError::StillLive(_)) => Ok(Kept::Live),
+            Err(VaultError::NotFound(_)) => Ok(Kept::Nothing),
             Err(error) => Err(error),
         })
         .await
     }
 
-    /// Seals whatever a crash left open; `facts` is asked for what the database still knows of each.
-    pub async fn recover(
-        &self,
-        facts: impl FnMut(RecordingId) -> Option<SealFacts> + Send + 'static,
-    ) -> Result<Recovery, VaultError> {
-        let (vault, mut facts) = (self.vault.clone(), facts);
-        blocking(move || vault.recover_with(|id| facts(RecordingId::from_uuid(id)))).await
+    /// Seals whatever a crash left open.
+    pub async fn recover(&self) -> Result<Recovery, VaultError> {
+        let vault = self.vault.clone();
+        blocking(move || vault.recover()).await
+    }
+
+    /// Seals whatever a call left open whose task broke off, while other calls go on.
+    pub async fn recover_call(&self, call: CallId) -> Result<Recovery, VaultError> {
+        let vault = self.vault.clone();
+        blocking(move || vault.recover_call(call.uuid())).await
     }
 }
 
@@ -299,10 +321,16 @@ fn write_all(queue: &Receiver<Taken>) {
                 written,
                 ..
             } = live.swap_remove(index);
-            let _ = written.send(Written {
+            let written = written.send(Written {
                 live: file,
                 report: reader.report(),
             });
+            // Nobody waits for it: the call's task broke off. Its last piece is written all the same.
+            if let Err(mut orphan) = written
+                && let Err(error) = orphan.live.finish()
+            {
+                tracing::error!(recording = %orphan.live.recording(), %error, "the end of a recording could not be written");
+            }
         }
         thread::sleep(EMPTY_EVERY);
     }
@@ -356,10 +384,14 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The runtime is ending or the act panicked, which the panic hook has told; the file is recovered at start.
-fn broken_off(error: tokio::task::JoinError) -> VaultError {
+fn broken_off(error: impl std::error::Error + Send + Sync + 'static) -> VaultError {
     VaultError::Io {
         act: "finish work on",
         path: "the vault".into(),
         source: std::io::Error::other(error),
     }
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

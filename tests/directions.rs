@@ -96,6 +96,7 @@ fn the_api_reaches_calls_only_through_the_switchboard() {
             "crate::call::machine",
             "crate::call::task",
             "crate::recorder",
+            "crate::settle",
             "ringfence_sip",
         ],
     );

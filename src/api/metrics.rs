@@ -39,6 +39,10 @@ pub fn install() -> anyhow::Result<Handle> {
         "ringfence_calls_ended_total",
         "Calls that ended, by cause and class"
     );
+    metrics::describe_counter!(
+        "ringfence_calls_broken_off_total",
+        "Calls whose task broke off by a fault of ours and was settled at once"
+    );
     metrics::describe_gauge!("ringfence_calls", "Calls that are up");
     metrics::describe_gauge!(
         "ringfence_trunk_up",

@@ -127,7 +127,7 @@ causes! {
     Drained = "drained", Ours, false;
     /// The daemon died while the attempt was under way; settled at the next start.
     Crashed = "crashed", Ours, false;
-    /// A fault of the daemon itself.
+    /// A fault of the daemon itself, which went on.
     Internal = "internal", Ours, false;
 }
 

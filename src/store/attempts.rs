@@ -209,7 +209,7 @@ pub struct Attempt {
     pub ended_by: Option<String>,
     /// Talk time behind the closing hour.
     pub overrun_ms: i64,
-    /// Closed at start-up after a crash.
+    /// Closed by settling: at start-up after a crash, or when the call's task broke off.
     pub settled: bool,
 }
 
@@ -359,18 +359,36 @@ pub async fn correct(tx: &mut Tx, id: CallId, closing: &Closing) -> Result<()> {
     write_end(tx, attempt, closing, settled).await.map(drop)
 }
 
-/// Closes what a crash of this node left open; returns the attempts as they were. `end` says, for each, how it ended:
-/// [`Closing::after_crash`] is what the store alone can know. Twice does no harm.
+/// Closes what a crash of this node left open; returns those attempts as they are now. `end` says, for each, how it
+/// ended: [`Closing::after_crash`] is what the store alone can know. Twice does no harm.
 pub async fn settle_leftovers(
     tx: &mut Tx,
     node: &str,
     mut end: impl FnMut(&Attempt) -> Closing,
 ) -> Result<Vec<Attempt>> {
-    let open = open_on(tx, node).await?;
-    for attempt in &open {
-        finish(tx, attempt.clone(), &end(attempt), true).await?;
+    let mut settled = Vec::new();
+    for attempt in open_on(tx, node).await? {
+        let closing = end(&attempt);
+        settled.push(finish(tx, attempt, &closing, true).await?);
     }
-    Ok(open)
+    Ok(settled)
+}
+
+/// Closes, in the same way, the attempt of one call whose task broke off; `None` if it was closed already.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is no such attempt.
+pub async fn settle(
+    tx: &mut Tx,
+    id: CallId,
+    end: impl FnOnce(&Attempt) -> Closing,
+) -> Result<Option<Attempt>> {
+    let attempt = lock(tx, id).await?;
+    if attempt.ended_at_ms.is_some() {
+        return Ok(None);
+    }
+    let closing = end(&attempt);
+    finish(tx, attempt, &closing, true).await.map(Some)
 }
 
 impl Closing {
@@ -410,8 +428,13 @@ async fn lock(tx: &mut Tx, id: CallId) -> Result<Attempt> {
         .ok_or(Error::NotFound { what: "such call" })
 }
 
-/// Writes the end and the event of an open attempt.
-async fn finish(tx: &mut Tx, attempt: Attempt, closing: &Closing, settled: bool) -> Result<()> {
+/// Writes the end and the event of an open attempt; returns it as it is now.
+async fn finish(
+    tx: &mut Tx,
+    attempt: Attempt,
+    closing: &Closing,
+    settled: bool,
+) -> Result<Attempt> {
     let ended = write_end(tx, attempt, closing, settled).await?;
     let body = serde_json::json!({
         "call": ended.id,
@@ -431,7 +454,8 @@ async fn finish(tx: &mut Tx, attempt: Attempt, closing: &Closing, settled: bool)
         &ended.id.to_string(),
         &body.to_string(),
     )
-    .await
+    .await?;
+    Ok(ended)
 }
 
 /// Writes the end of an attempt and the difference it makes to the roll-ups; returns it as it is now.

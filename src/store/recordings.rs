@@ -10,7 +10,7 @@ words! {
         Live = "live",
         /// Closed for good at the end of the call.
         Sealed = "sealed",
-        /// Closed for good at the start after a crash.
+        /// Closed for good by settling, after a crash of the daemon or of the call's task.
         Recovered = "recovered",
         /// Given up because nothing was answered; the vault has no such file.
         Abandoned = "abandoned",
@@ -41,7 +41,7 @@ pub struct NewRecording {
 /// What sealing or recovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal {
-    /// Sealed at the call's end, or recovered after a crash.
+    /// Recovered after a crash of the daemon or of the call's task, and not sealed at the call's end.
     pub recovered: bool,
     /// First instant of audio: the bridge; `None` if unknown.
     pub started_at_ms: Option<i64>,

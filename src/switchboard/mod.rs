@@ -2,11 +2,12 @@
 //!
 //! [`Switchboard::dial`] reserves the agent, asks the gate (one transaction), and starts the call's task. What is
 //! up at any moment is held by one task (`floor.rs`); everybody else sends it messages. Read next: `gate.rs`, then
-//! `crate::call::task`.
+//! `crate::call::task`, and `supervisor.rs` for how that ends.
 
 mod browser;
 mod floor;
 mod gate;
+mod supervisor;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::browser::{BrowserRefused, BrowserSettings};
 use self::{
     floor::{Ask, Floor},
     gate::{Gate, Gated},
+    supervisor::Supervisor,
 };
 use crate::{
     call::{
@@ -31,6 +33,7 @@ use crate::{
     phone::{Region, ShortCodes},
     policy::{Extension, Extensions, Refusal, RuleSet},
     recorder::Recorder,
+    settle::BrokenCall,
     store::{self, Db, attempts::Purpose},
     trunk::Trunk,
 };
@@ -325,6 +328,8 @@ impl Switchboard {
             agent_ring: settings.agent_ring,
             customer_ring: settings.customer_ring,
             silence_limit: settings.silence_limit,
+            #[cfg(test)]
+            fault: std::sync::atomic::AtomicBool::new(false),
         });
         tokio::spawn(Floor::new(parts.clock, settings.clone()).run(inbox));
         Self {
@@ -418,27 +423,19 @@ impl Switchboard {
                     handle,
                 })
                 .await;
-                let asks = self.asks.clone();
-                tokio::spawn(async move {
-                    let run = tokio::spawn(task.run());
-                    let connected = match over {
-                        Some(over) => over.await.unwrap_or(false),
-                        None => false,
-                    };
-                    let _ = asks
-                        .send(Ask::WrapUp {
-                            call,
-                            agent,
-                            connected,
-                        })
-                        .await;
-                    if let Err(error) = run.await {
-                        // Its legs are cut as they are dropped; while its attempt is open it counts against every cap.
-                        tracing::error!(%call, %error, "a call's task broke off; it is settled at the next start");
-                        metrics::counter!("ringfence_attempts_not_closed_total").increment(1);
-                    }
-                    let _ = asks.send(Ask::End { call }).await;
-                });
+                let work = &self.work;
+                let supervisor = Supervisor {
+                    asks: self.asks.clone(),
+                    agent,
+                    herald: task.herald(),
+                    broken: BrokenCall {
+                        call,
+                        db: work.db.clone(),
+                        recorder: work.recorder.clone(),
+                        clock: work.clock.clone(),
+                    },
+                };
+                tokio::spawn(supervisor.see_to_its_end(task, over));
                 Ok(DialAnswer::Accepted { call })
             }
         }

@@ -91,7 +91,7 @@ impl Journal {
     }
 
     /// Nobody else holds the leg any more: ends it, and follows it to its end. A PBX that does not answer is asked for
-    /// 32 s; what it did not confirm stays in the journal and is asked about again (`daemon/settle.rs`).
+    /// 32 s; what it did not confirm stays in the journal and is asked about again (`settle/leftovers.rs`).
     pub fn follow(&self, leg: Leg, dialog: TrunkLeg) {
         self.change(Change::Follow(leg, Box::new(dialog), self.clone()));
     }

@@ -2,7 +2,8 @@
 //!
 //! Holds no rules and no order of its own: both are the machine's. IO that may take long runs beside the call and comes
 //! back as an input, so that a hang-up is never kept waiting. The task outlives the call until the PBX has released the
-//! legs and the recording is sealed.
+//! legs and the recording is sealed. If it breaks off by a fault of ours, dropping what it holds cuts the legs and stops
+//! the recorder; the rest is for the one who runs it (`switchboard/supervisor.rs`).
 //!
 //! Here are the state and the loop. Its verbs by noun: `side` (a leg from its preparation to its release), `recording`,
 //! `attempt` (the row in the store), `work` (what comes back from beside the call), `linger` (after the end). `leg` is a
@@ -36,9 +37,9 @@ use tokio::{
 pub use self::handle::CallHandle;
 #[cfg(test)]
 pub use self::handle::Told;
+pub(crate) use self::herald::Herald;
 use self::{
     handle::{Ask, Handled},
-    herald::Herald,
     journal::{Dialogs, Journal},
     leg::Audio,
     recording::Tape,
@@ -90,6 +91,9 @@ pub struct Floorwork {
     pub customer_ring: Duration,
     /// When both sides send nothing for so long after the alarm, the line is taken for lost.
     pub silence_limit: Duration,
+    /// The next thing that happens to a call breaks its task off.
+    #[cfg(test)]
+    pub fault: std::sync::atomic::AtomicBool,
 }
 
 /// What the gate granted.
@@ -254,6 +258,8 @@ impl CallTask {
     }
 
     async fn on(&mut self, happened: Happened) {
+        #[cfg(test)]
+        assert!(!self.floor.fault.load(std::sync::atomic::Ordering::SeqCst));
         match happened {
             Happened::Asked(Some(Ask::HangUp) | None) => {
                 self.ready.push_back(Input::HangUp { by: Party::Agent })
@@ -316,6 +322,11 @@ impl CallTask {
             Effect::CloseRecording { keep, at } => self.close_recording(keep, at),
             Effect::CloseAttempt(outcome) => self.close_attempt(outcome).await,
         }
+    }
+
+    /// Who tells about this call.
+    pub(crate) fn herald(&self) -> Herald {
+        self.herald.clone()
     }
 
     fn to_agent<T, E>(&self, act: impl FnOnce(&AudioLeg) -> Result<T, E>) {

@@ -1,7 +1,7 @@
 //! The call's recording: opened before the customer is rung, written from the bridge on, sealed after the hang-up.
 //!
-//! No recording, no call. What cannot be sealed or noted now is tried on; what is still open when the daemon dies is
-//! settled at its next start.
+//! No recording, no call. What cannot be sealed or noted now is tried on; what is still open when the daemon dies, or
+//! the task breaks off, is settled (`settle/`).
 
 use std::{
     sync::Arc,
