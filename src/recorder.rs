@@ -275,8 +275,13 @@ impl Recorder {
 
     /// Seals whatever a call left open whose task broke off, while other calls go on.
     pub async fn recover_call(&self, call: CallId) -> Result<Recovery, VaultError> {
+        let permit = self.sealing.clone().acquire_owned().await;
         let vault = self.vault.clone();
-        blocking(move || vault.recover_call(call.uuid())).await
+        blocking(move || {
+            let _one_of_few = permit;
+            vault.recover_call(call.uuid())
+        })
+        .await
     }
 }
 
