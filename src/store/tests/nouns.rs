@@ -15,6 +15,19 @@ fn tables(name: &str, text: &str) -> BTreeMap<String, Vec<String>> {
             assert!(before.starts_with("-- "), "{name}: no word about {line}");
             let noun = rest.split([' ', '(']).next().unwrap().to_owned();
             table = Some((noun, Vec::new()));
+        } else if let Some((noun, column)) = line
+            .strip_prefix("ALTER TABLE ")
+            .and_then(|rest| rest.split_once(" ADD COLUMN "))
+        {
+            let word = column.split(' ').next().unwrap();
+            assert!(
+                column.contains("; -- "),
+                "{name}: no word about {noun}.{word}"
+            );
+            let columns: Option<&mut Vec<String>> = found.get_mut(noun);
+            columns
+                .unwrap_or_else(|| panic!("{name}: {noun} comes later"))
+                .push(word.to_owned());
         } else if line.starts_with(')') {
             let (noun, columns) = table.take().unwrap();
             assert!(!columns.is_empty(), "{name}: {noun} has no columns");
@@ -84,5 +97,14 @@ fn a_column_without_a_word_is_found() {
     tables(
         "x",
         "-- A thing.\nCREATE TABLE t (\n    a INTEGER, -- one\n    b INTEGER\n);\n",
+    );
+}
+
+#[test]
+#[should_panic(expected = "no word about t.b")]
+fn a_column_that_came_later_without_a_word_is_found() {
+    tables(
+        "x",
+        "-- A thing.\nCREATE TABLE t (\n    a INTEGER -- one\n);\nALTER TABLE t ADD COLUMN b INTEGER;\n",
     );
 }
