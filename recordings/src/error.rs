@@ -173,6 +173,27 @@ pub enum VaultError {
         /// What is wrong.
         detail: String,
     },
+    /// A key of the daemon's own is not there.
+    #[error(
+        "the key {name} is not in {}: restore the key directory from its backup; without it what it protects cannot be \
+         read", keys.display()
+    )]
+    NamedKeyMissing {
+        /// The key directory.
+        keys: PathBuf,
+        /// Name of the key.
+        name: &'static str,
+    },
+    /// A copy of a key of the daemon's own is damaged, and there is no other.
+    #[error(
+        "{} is unusable: {detail}; restore it from the backup of the key directory", path.display()
+    )]
+    NamedKeyDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
     /// Something in a recording file is not as it was written.
     #[error(
         "{} is damaged: {region}: {detail}. Restore the file from its backup; the key is right and the other \
