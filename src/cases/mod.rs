@@ -5,3 +5,4 @@
 pub mod bucket;
 pub mod import;
 pub mod money;
+pub mod sheet;
