@@ -3,6 +3,8 @@
 //! What a case is stands in `store::cases`; whether it may be called is decided by `policy`.
 
 pub mod bucket;
+pub mod fields;
+pub mod identity;
 pub mod import;
 pub mod money;
 pub mod sheet;
