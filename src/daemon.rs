@@ -7,12 +7,13 @@ use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use ringfence_media::{Engine, EngineConfig};
-use ringfence_recordings::{Retention, RootKey, Vault, VaultConfig};
+use ringfence_recordings::{NamedKey, Retention, RootKey, Vault, VaultConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, App},
+    cases::fields::{FieldKey, KEY_NAME},
     clock::Clock,
     config::{Config, SecretSource},
     library::Library,
@@ -59,6 +60,7 @@ impl Daemon {
         let address = listener.local_addr()?;
         let (region, preset) = rules(config)?;
         let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
+        let api_short_codes = short_codes.clone();
 
         // Before anything counts: what is counted without it is lost.
         let metrics = Arc::new(api::install_metrics()?);
@@ -67,6 +69,19 @@ impl Daemon {
         let recorder =
             Recorder::start(vault.clone()).context("cannot start the recorder's threads")?;
         settle::everything(&db, &recorder, &clock, &config.store.node).await?;
+        let fields = {
+            let mut tx = db.read().await?;
+            let boxes = store::cases::any_box(&mut tx).await?;
+            tx.rollback().await?;
+            field_key(config, !boxes)?
+        };
+        let broken_off = crate::cases::import::recover(&db, &clock).await?;
+        if broken_off > 0 {
+            tracing::warn!(
+                imports = broken_off,
+                "imports had broken off; what was decided is carried out, the rest is swept away"
+            );
+        }
         // Read before a call can begin: a leg of now must never be taken for one of before.
         let leftovers = settle::leftovers::journalled(&db, &config.store.node).await?;
 
@@ -126,6 +141,9 @@ impl Daemon {
             switchboard: switchboard.clone(),
             library: library.clone(),
             clock,
+            fields: fields.into(),
+            region,
+            short_codes: api_short_codes.into(),
             metrics,
         };
         let api = tokio::spawn(api::serve(listener, app, stop.clone()));
@@ -196,6 +214,14 @@ pub fn open_vault_read_only(config: &Config) -> anyhow::Result<Vault> {
         vault_config(config)?,
         root_key(config)?,
     )?)
+}
+
+/// Opens the key of identity and card numbers. `make` it only if the database holds none that it would have to open.
+pub fn field_key(config: &Config, make: bool) -> anyhow::Result<FieldKey> {
+    refuse_practice(config)?;
+    let root = root_key(config)?;
+    let key = NamedKey::open(&config.vault.keys_dir, KEY_NAME, &root, make)?;
+    Ok(FieldKey::new(key))
 }
 
 /// Starts the audio plane on `bind`, and proves that a leg could be opened.

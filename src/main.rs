@@ -125,9 +125,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quiet()?;
             let config = load()?;
             let db = daemon::open_store(&config).await?;
-            let now_ms = Clock::system(config.clock.trust).wall_ms();
-            let short = ShortCodes::new(daemon::SHORT_CODES)?;
-            cases::run(args, &db, now_ms, &short, &mut out).await
+            let context = cases::Context {
+                db: &db,
+                clock: Clock::system(config.clock.trust),
+                short: ShortCodes::new(daemon::SHORT_CODES)?,
+                region: daemon::rules(&config)?.0,
+                key: &|make| daemon::field_key(&config, make),
+            };
+            cases::run(args, &context, &mut out).await
         }
         Command::Users(args) => {
             quiet()?;

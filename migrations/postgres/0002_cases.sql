@@ -123,7 +123,7 @@ CREATE TABLE imports (
     batch_id      BIGINT  REFERENCES batches(id), -- the lot, for cases
     file_name     TEXT    NOT NULL,      -- name of the file, without its folder
     file_sha256   TEXT    NOT NULL,      -- SHA-256 of its bytes
-    state         TEXT    NOT NULL CHECK (state IN ('running', 'done', 'refused', 'broken_off')), -- broken_off: what it had written is swept away
+    state         TEXT    NOT NULL CHECK (state IN ('running', 'applying', 'done', 'refused', 'broken_off')), -- applying: decided, and carried out to its end whatever happens; broken_off: what it had written is swept away
     rows_read     BIGINT  NOT NULL DEFAULT 0, -- rows of the file
     rows_new      BIGINT  NOT NULL DEFAULT 0, -- rows that entered something new
     rows_changed  BIGINT  NOT NULL DEFAULT 0, -- rows that changed something known
@@ -132,6 +132,15 @@ CREATE TABLE imports (
     started_at_ms BIGINT  NOT NULL,      -- when it began
     ended_at_ms   BIGINT ,               -- when it ended
     actor         TEXT    NOT NULL       -- who brought it
+);
+
+-- What an import will change in cases that are seen already: waits until the import is decided, then carried out row by
+-- row, each row gone with its change. Empty while no import is at work.
+CREATE TABLE import_rows (
+    import_id     BIGINT  NOT NULL REFERENCES imports(id), -- the import
+    line          BIGINT  NOT NULL,      -- row of the file
+    body          TEXT    NOT NULL,      -- JSON: the change
+    PRIMARY KEY (import_id, line)
 );
 
 -- Money that came in on a case, as the client reported it (C14). A case whose balance is paid closes by itself.

@@ -122,7 +122,7 @@ CREATE TABLE imports (
     batch_id      INTEGER REFERENCES batches(id), -- the lot, for cases
     file_name     TEXT    NOT NULL,      -- name of the file, without its folder
     file_sha256   TEXT    NOT NULL,      -- SHA-256 of its bytes
-    state         TEXT    NOT NULL CHECK (state IN ('running', 'done', 'refused', 'broken_off')), -- broken_off: what it had written is swept away
+    state         TEXT    NOT NULL CHECK (state IN ('running', 'applying', 'done', 'refused', 'broken_off')), -- applying: decided, and carried out to its end whatever happens; broken_off: what it had written is swept away
     rows_read     INTEGER NOT NULL DEFAULT 0, -- rows of the file
     rows_new      INTEGER NOT NULL DEFAULT 0, -- rows that entered something new
     rows_changed  INTEGER NOT NULL DEFAULT 0, -- rows that changed something known
@@ -132,6 +132,15 @@ CREATE TABLE imports (
     ended_at_ms   INTEGER,               -- when it ended
     actor         TEXT    NOT NULL       -- who brought it
 ) STRICT;
+
+-- What an import will change in cases that are seen already: waits until the import is decided, then carried out row by
+-- row, each row gone with its change. Empty while no import is at work.
+CREATE TABLE import_rows (
+    import_id     INTEGER NOT NULL REFERENCES imports(id), -- the import
+    line          INTEGER NOT NULL,      -- row of the file
+    body          TEXT    NOT NULL,      -- JSON: the change
+    PRIMARY KEY (import_id, line)
+) STRICT, WITHOUT ROWID;
 
 -- Money that came in on a case, as the client reported it (C14). A case whose balance is paid closes by itself.
 CREATE TABLE repayments (

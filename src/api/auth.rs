@@ -33,6 +33,10 @@ pub enum Right {
     Figures,
     /// Read decision receipts.
     Receipts,
+    /// See identity and card numbers whole, each time with a reason.
+    Reveal,
+    /// Enter cases and change their state.
+    ManageCases,
 }
 
 impl Right {
@@ -43,6 +47,8 @@ impl Right {
             Self::Recordings => "listen to recordings",
             Self::Figures => "see figures",
             Self::Receipts => "read receipts",
+            Self::Reveal => "see identity and card numbers whole",
+            Self::ManageCases => "enter cases and change their state",
         }
     }
 }
@@ -53,14 +59,22 @@ pub const fn may(role: Role, right: Right) -> bool {
         Role::Agent => matches!(right, Right::Dial),
         Role::Lead => matches!(
             right,
-            Right::Dial | Right::Supervise | Right::Recordings | Right::Figures
+            Right::Dial | Right::Supervise | Right::Recordings | Right::Figures | Right::Reveal
         ),
         Role::Qa => matches!(right, Right::Recordings | Right::Figures),
-        Role::Operations => matches!(right, Right::Figures | Right::Supervise),
-        Role::Compliance | Role::Auditor => {
-            matches!(right, Right::Recordings | Right::Figures | Right::Receipts)
-        }
-        Role::Admin => matches!(right, Right::Supervise | Right::Figures),
+        Role::Operations => matches!(
+            right,
+            Right::Figures | Right::Supervise | Right::ManageCases
+        ),
+        Role::Compliance => matches!(
+            right,
+            Right::Recordings | Right::Figures | Right::Receipts | Right::Reveal
+        ),
+        Role::Auditor => matches!(right, Right::Recordings | Right::Figures | Right::Receipts),
+        Role::Admin => matches!(
+            right,
+            Right::Supervise | Right::Figures | Right::ManageCases
+        ),
     }
 }
 
@@ -170,6 +184,21 @@ mod tests {
             (Role::Admin, false),
         ] {
             assert_eq!(may(role, Right::Recordings), hears, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn whole_identity_numbers_are_for_leads_and_compliance() {
+        for (role, sees) in [
+            (Role::Agent, false),
+            (Role::Lead, true),
+            (Role::Qa, false),
+            (Role::Operations, false),
+            (Role::Compliance, true),
+            (Role::Auditor, false),
+            (Role::Admin, false),
+        ] {
+            assert_eq!(may(role, Right::Reveal), sees, "{role:?}");
         }
     }
 

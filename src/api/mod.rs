@@ -6,6 +6,7 @@
 mod agent;
 mod auth;
 mod calls;
+mod case_store;
 mod cases;
 mod events;
 mod extract;
@@ -30,7 +31,14 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::metrics::install as install_metrics;
-use crate::{clock::Clock, library::Library, store::Db, switchboard::Switchboard};
+use crate::{
+    cases::fields::FieldKey,
+    clock::Clock,
+    library::Library,
+    phone::{Region, ShortCodes},
+    store::Db,
+    switchboard::Switchboard,
+};
 
 /// Bytes of the largest request body; a browser's offer is the largest there is.
 const MAX_BODY: usize = 64 * 1024;
@@ -46,6 +54,12 @@ pub struct App {
     pub library: Library,
     /// Time.
     pub clock: Clock,
+    /// Key of identity and card numbers.
+    pub fields: Arc<FieldKey>,
+    /// Numbering plan of numbers without `+`.
+    pub region: Region,
+    /// Short codes that may be dialled.
+    pub short_codes: Arc<ShortCodes>,
     /// Renders the metrics.
     pub metrics: Arc<metrics::Handle>,
 }
@@ -91,6 +105,7 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(calls::routes())
         .merge(cases::routes())
+        .merge(case_store::routes())
         .merge(recordings::routes())
         .merge(receipts::routes())
         .merge(stats::routes())

@@ -1,531 +1,700 @@
-//! Import of cases from CSV: fixed columns, every fault named with its row and column, all rows or none.
+//! Bringing a file in: read, compared with what is known, written in pieces that nobody sees, and decided at once.
 //!
-//! Columns, in any order: `case` (the client's case number), `debtor` (the client's own key of the person who owes; the
-//! same key within a client is the same person, for whom caps count together), `name` and `relation` of the person who
-//! answers, and `number`. One row is one number; a case has as many rows as it has numbers. A file that is imported
-//! twice changes nothing the second time; new numbers of known cases are added. No message repeats a name or a number.
+//! New cases are written hidden, what changes in known ones is noted beside them. When every row was seen, one short
+//! transaction decides: all of it, or (with faults, unless the good rows are asked for) none of it. What breaks off before
+//! is swept away by the next import or the next start; what was decided is carried out to its end. No piece holds the
+//! database for long, so that calls go on meanwhile.
+//!
+//! Read on in `plan` (what a row changes), `reading` (the thread that parses), `pace` (how long a piece is).
 
-use std::{collections::HashMap, fmt, io::Read};
+mod pace;
+mod plan;
+mod reading;
+mod rejects;
 
-use crate::{
-    phone::{PhoneNumber, Region, ShortCodes},
-    policy::Relation,
-    store::{self, Db, batches, cases, clients, contact_points},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
 };
 
-/// The columns of the file.
-pub const COLUMNS: [&str; 5] = ["case", "debtor", "name", "relation", "number"];
-/// The most rows of one file: they are written in one transaction, for which dialling waits.
-pub const MAX_ROWS: usize = 20_000;
-/// The most bytes of one file.
-pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+use self::{
+    pace::Pace,
+    plan::{Plan, Table},
+    reading::{Parsed, Told},
+    rejects::Rejects,
+};
+use super::{
+    bind::Fault,
+    entry::{Entry, Reading, What},
+    sheet::{SheetError, SheetRow},
+    template::{Kind, Template},
+};
+use crate::{
+    clock::Clock,
+    ids::BatchId,
+    store::{
+        self, Db,
+        access::{self, Access},
+        batches, case_bulk, case_changes,
+        case_changes::Change,
+        clients::Client,
+        imports::{self, Counts, State},
+        repayments,
+    },
+};
+
 /// So many faults are listed; more are counted.
 const MAX_FAULTS: usize = 100;
-/// The most characters of a cell.
-const MAX_CELL: usize = 200;
+/// So many rows are shown by a preview.
+const MAX_SAMPLE: usize = 5;
 
-/// One row that was understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    line: u64,
-    case: String,
-    debtor: String,
-    name: String,
-    relation: Relation,
-    number: PhoneNumber,
+/// What to do with a file of which some rows are faulty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is imported.
+    AllOrNothing,
+    /// The good rows are imported.
+    GoodRows,
 }
 
-/// One fault of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Line of the file, from 1.
-    pub line: u64,
-    /// The column, where one is at fault.
-    pub column: Option<&'static str>,
-    /// What is wrong and what would be right.
-    pub problem: String,
+/// The rows of a file or of a view, in their order.
+pub type RowSource = Box<dyn Iterator<Item = Result<SheetRow, SheetError>> + Send>;
+
+/// A file to be brought in.
+pub struct Job {
+    /// Whose file.
+    pub client: Client,
+    /// The client's name of the lot; needed for cases.
+    pub batch: Option<String>,
+    /// How it is read.
+    pub template: Template,
+    /// The stored template; `None`: one that comes with the program.
+    pub template_id: Option<i64>,
+    /// Its rows.
+    pub rows: RowSource,
+    /// Its name, without its folder.
+    pub file_name: String,
+    /// SHA-256 of its bytes in hexadecimal.
+    pub file_sha256: String,
+    /// Numbering plan, short codes, key.
+    pub reading: Reading,
+    /// What to do with faults.
+    pub mode: Mode,
+    /// Only say what would be done.
+    pub preview: bool,
+    /// Where faulty rows are written, in the file's own columns and one with what is wrong.
+    pub rejects: Option<PathBuf>,
+    /// Who brings it.
+    pub actor: String,
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}", self.line)?;
-        if let Some(column) = self.column {
-            write!(f, ", column {column}")?;
-        }
-        write!(f, ": {}", self.problem)
-    }
+/// What an import did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The import's number; `None` for a preview.
+    pub import: Option<i64>,
+    /// Rows by what became of them.
+    pub counts: Counts,
+    /// Cases that are new.
+    pub new_cases: usize,
+    /// Numbers that are new to their case.
+    pub new_contact_points: usize,
+    /// Cases that were settled.
+    pub settled: usize,
+    /// The first hundred faults, in the order of the file.
+    pub faults: Vec<Fault>,
+    /// How many more there are.
+    pub more_faults: usize,
+    /// Rows whose card number's check digit does not fit; they are imported all the same.
+    pub doubtful_cards: u64,
+    /// Columns of the file that the template does not read.
+    pub left_out: Vec<String>,
+    /// The first rows of a preview, masked.
+    pub sample: Vec<String>,
 }
 
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be read at all.
-    #[error("the file cannot be read: {0}")]
-    Io(std::io::Error),
     /// The file has faults; correct them and import again.
-    #[error("{}", listed(.faults, *.more))]
-    Faults {
-        /// The first hundred, in the order of the file.
-        faults: Vec<Fault>,
-        /// How many more there are.
-        more: usize,
+    #[error("{}", listed(.0))]
+    Faults(Box<Report>),
+    /// Somebody else imports.
+    #[error("another import is at work on this database; wait for its end and try again")]
+    Busy,
+    /// The faulty rows cannot be written.
+    #[error("the faulty rows cannot be written to {}: {source}", path.display())]
+    Rejects {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
     },
+    /// A template that reads identity or card numbers, without a key for them.
+    #[error(
+        "the template reads identity or card numbers, but there is no key to encrypt them with"
+    )]
+    NoKey,
+    /// Cases without a lot.
+    #[error("cases come in a batch: name it")]
+    NoBatch,
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-fn listed(faults: &[Fault], more: usize) -> String {
+fn listed(report: &Report) -> String {
     let mut text = "nothing was imported, the file has faults:".to_owned();
-    for fault in faults {
+    for fault in &report.faults {
         text.push_str(&format!("\n  {fault}"));
     }
-    if more > 0 {
-        text.push_str(&format!("\n  and {more} more"));
+    if report.more_faults > 0 {
+        text.push_str(&format!("\n  and {} more", report.more_faults));
     }
     text
 }
 
-/// Collects faults up to a limit.
-#[derive(Default)]
-struct Faults {
-    listed: Vec<Fault>,
-    more: usize,
-}
-
-impl Faults {
-    fn add(&mut self, line: u64, column: Option<&'static str>, problem: impl Into<String>) {
-        if self.listed.len() < MAX_FAULTS {
-            self.listed.push(Fault {
-                line,
-                column,
-                problem: problem.into(),
-            });
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn into_result(self) -> Result<(), ImportError> {
-        if self.listed.is_empty() {
-            Ok(())
-        } else {
-            Err(ImportError::Faults {
-                faults: self.listed,
-                more: self.more,
-            })
-        }
-    }
-}
-
-/// Reads a file. Numbers without `+` are of `region`'s numbering plan.
+/// Brings a file in. `progress` is told now and then how many rows were read.
 ///
 /// # Errors
-/// [`ImportError::Faults`] with every fault of every row.
-pub fn parse(file: impl Read, region: Region, short: &ShortCodes) -> Result<Vec<Row>, ImportError> {
-    let mut faults = Faults::default();
-    let mut limited = file.take(MAX_BYTES + 1);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(&mut limited);
-    let mut record = csv::ByteRecord::new();
-    let mut order: Option<Vec<usize>> = None;
-    let mut rows = Vec::new();
-    let mut debtors: HashMap<String, (String, u64)> = HashMap::new();
-    loop {
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(e) => match e.into_kind() {
-                csv::ErrorKind::Io(e) => return Err(ImportError::Io(e)),
-                _ => {
-                    faults.add(line, None, "this is not CSV");
-                    break;
-                }
-            },
+/// [`ImportError::Faults`] with every fault, or what kept it from being done; then nothing of it is there.
+pub async fn run(
+    db: &Db,
+    clock: &Clock,
+    job: Job,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<Report, ImportError> {
+    if job.template.has_secrets() && job.reading.key.is_none() {
+        return Err(ImportError::NoKey);
+    }
+    if job.template.kind == Kind::Cases && job.batch.is_none() {
+        return Err(ImportError::NoBatch);
+    }
+    let mut import = Import {
+        db,
+        clock,
+        client: job.client,
+        template: job.template.clone(),
+        mode: job.mode,
+        actor: job.actor,
+        written: None,
+        report: Report::default(),
+        rejects: Rejects::new(job.rejects, &job.template),
+        doomed: false,
+        pace: Pace::new(db.one_writer()),
+        table: Table::default(),
+    };
+    let rows = reading::start(job.rows, job.template, Arc::new(job.reading));
+    if job.preview {
+        import.read(rows, progress).await?;
+        import.rejects.finish()?;
+        return Ok(import.report);
+    }
+    let Some(lock) = db.import_lock().await? else {
+        return Err(ImportError::Busy);
+    };
+    let done = import.locked(
+        &job.batch,
+        job.template_id,
+        &job.file_name,
+        &job.file_sha256,
+        rows,
+        progress,
+    );
+    let done = done.await;
+    lock.release().await;
+    done.map(|()| import.report)
+}
+
+/// Sweeps what imports that broke off have written, and carries out what was decided. For the daemon's start; does nothing
+/// while somebody imports. Says how many there were.
+///
+/// # Errors
+/// The database.
+pub async fn recover(db: &Db, clock: &Clock) -> Result<usize, ImportError> {
+    match db.import_lock().await? {
+        Some(lock) => {
+            let recovered = recover_locked(db, clock).await;
+            lock.release().await;
+            recovered
         }
-        let line = record.position().map_or(line, csv::Position::line);
-        let Some(places) = &order else {
-            order = Some(heads(&record, line, &mut faults)?);
-            continue;
-        };
-        if rows.len() == MAX_ROWS {
-            faults.add(
-                line,
-                None,
-                format!("more than {MAX_ROWS} rows: split the file"),
-            );
+        None => Ok(0),
+    }
+}
+
+async fn recover_locked(db: &Db, clock: &Clock) -> Result<usize, ImportError> {
+    let mut tx = db.read().await?;
+    let unfinished = imports::unfinished(&mut tx).await?;
+    tx.rollback().await?;
+    for (id, state, actor) in &unfinished {
+        if *state == State::Applying {
+            apply(db, clock, *id, actor, &mut Report::default()).await?;
+        } else {
+            sweep(db, clock, *id, State::BrokenOff).await?;
+        }
+    }
+    Ok(unfinished.len())
+}
+
+/// Takes away everything that an undecided import has written.
+async fn sweep(db: &Db, clock: &Clock, id: i64, state: State) -> Result<(), ImportError> {
+    let mut pace = Pace::new(db.one_writer());
+    loop {
+        let mut tx = db.begin().await?;
+        let began = clock.monotonic();
+        let more = imports::sweep_some(&mut tx, id, pace.rows()).await?;
+        if !more {
+            imports::end(&mut tx, id, state, clock.wall_ms()).await?;
+        }
+        tx.commit().await?;
+        if !more {
+            return Ok(());
+        }
+        pace.after(clock.monotonic() - began).await;
+    }
+}
+
+/// Carries out what was decided.
+async fn apply(
+    db: &Db,
+    clock: &Clock,
+    id: i64,
+    actor: &str,
+    report: &mut Report,
+) -> Result<(), ImportError> {
+    let mut pace = Pace::new(db.one_writer());
+    loop {
+        let mut tx = db.begin().await?;
+        let began = clock.monotonic();
+        // Revealing a row is far quicker than changing one.
+        let most = pace.rows() * 10;
+        let revealed = imports::reveal_some(&mut tx, id, most, clock.wall_ms()).await?;
+        tx.commit().await?;
+        if revealed == 0 {
             break;
         }
-        if record.len() != COLUMNS.len() {
-            let problem = format!(
-                "{} cells where the head has {}",
-                record.len(),
-                COLUMNS.len()
-            );
-            faults.add(line, None, problem);
-            continue;
+        pace.after(clock.monotonic() - began).await;
+    }
+    loop {
+        let mut tx = db.begin().await?;
+        let began = clock.monotonic();
+        let changes = imports::staged(&mut tx, id, pace.rows()).await?;
+        for (line, body) in &changes {
+            let change: Change = serde_json::from_str(body)
+                .map_err(|_| store::Error::unknown("carry out an import", "import_rows.body"))?;
+            let now_ms = clock.wall_ms();
+            let applied = case_changes::apply(&mut tx, &change, Some(id), actor, now_ms).await?;
+            report.new_contact_points += applied.new_points;
+            report.settled += usize::from(applied.settled);
+            imports::unstage(&mut tx, id, *line).await?;
         }
-        if let Some(row) = row(&record, places, line, region, short, &mut faults) {
-            let (debtor, first) = debtors
-                .entry(row.case.clone())
-                .or_insert_with(|| (row.debtor.clone(), line));
-            if *debtor != row.debtor {
-                faults.add(
-                    line,
-                    Some("debtor"),
-                    format!("another debtor than for the same case in line {first}"),
-                );
-            }
-            rows.push(row);
+        if changes.is_empty() {
+            imports::end(&mut tx, id, State::Done, clock.wall_ms()).await?;
         }
-    }
-    drop(reader);
-    if limited.limit() == 0 {
-        faults.add(
-            1,
-            None,
-            format!(
-                "the file is larger than {} MiB: split it",
-                MAX_BYTES / 1024 / 1024
-            ),
-        );
-    }
-    if order.is_none() {
-        faults.add(
-            1,
-            None,
-            format!(
-                "the file is empty; its first line must be {}",
-                COLUMNS.join(",")
-            ),
-        );
-    }
-    faults.into_result().map(|()| rows)
-}
-
-/// Where each of [`COLUMNS`] stands in the file.
-fn heads(
-    record: &csv::ByteRecord,
-    line: u64,
-    faults: &mut Faults,
-) -> Result<Vec<usize>, ImportError> {
-    let cell = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        text.trim_start_matches('\u{feff}')
-            .trim()
-            .to_ascii_lowercase()
-    };
-    let found: Vec<String> = record.iter().map(cell).collect();
-    let mut places = Vec::new();
-    for column in COLUMNS {
-        match found.iter().filter(|head| *head == column).count() {
-            1 => places.extend(found.iter().position(|head| head == column)),
-            0 => faults.add(line, Some(column), "this column is missing"),
-            _ => faults.add(line, Some(column), "this column stands there twice"),
+        tx.commit().await?;
+        if changes.is_empty() {
+            return Ok(());
         }
-    }
-    for (n, _) in found
-        .iter()
-        .enumerate()
-        .filter(|(_, head)| !COLUMNS.contains(&head.as_str()))
-    {
-        faults.add(
-            line,
-            None,
-            format!(
-                "the head of column {} is none of {}",
-                n + 1,
-                COLUMNS.join(", ")
-            ),
-        );
-    }
-    // Without heads no row can be understood.
-    if faults.listed.is_empty() {
-        Ok(places)
-    } else {
-        std::mem::take(faults).into_result().map(|()| places)
+        pace.after(clock.monotonic() - began).await;
     }
 }
 
-/// One row, or `None` with its faults added.
-fn row(
-    record: &csv::ByteRecord,
-    places: &[usize],
-    line: u64,
-    region: Region,
-    short: &ShortCodes,
-    faults: &mut Faults,
-) -> Option<Row> {
-    let mut cells: [Option<String>; COLUMNS.len()] = Default::default();
-    for ((cell, column), place) in cells.iter_mut().zip(COLUMNS).zip(places) {
-        let bytes = record.get(*place).unwrap_or_default();
-        match std::str::from_utf8(bytes).map(str::trim) {
-            Err(_) => faults.add(line, Some(column), "not UTF-8: save the file as UTF-8"),
-            Ok("") => faults.add(line, Some(column), "is empty"),
-            Ok(text) if text.chars().count() > MAX_CELL => {
-                faults.add(
-                    line,
-                    Some(column),
-                    format!("longer than {MAX_CELL} characters"),
-                );
+/// Where the new cases of an import go.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    import: i64,
+    batch: Option<BatchId>,
+    /// The batch is hidden and hides its cases; otherwise each is hidden by itself.
+    batch_hidden: bool,
+}
+
+struct Import<'a> {
+    db: &'a Db,
+    clock: &'a Clock,
+    client: Client,
+    template: Template,
+    mode: Mode,
+    actor: String,
+    written: Option<Written>,
+    report: Report,
+    rejects: Rejects,
+    /// Faults have decided that nothing will be imported: the rest is only read.
+    doomed: bool,
+    pace: Pace,
+    table: Table,
+}
+
+impl Import<'_> {
+    /// Everything that only the holder of the right to import does.
+    async fn locked(
+        &mut self,
+        batch: &Option<String>,
+        template: Option<i64>,
+        file_name: &str,
+        file_sha256: &str,
+        rows: tokio::sync::mpsc::Receiver<Told>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), ImportError> {
+        recover_locked(self.db, self.clock).await?;
+        let id = self
+            .begin(batch.as_deref(), template, file_name, file_sha256)
+            .await?;
+        let done = self.carry_out(id, rows, progress).await;
+        if let Err(error) = &done {
+            let state = match error {
+                ImportError::Faults(_) => State::Refused,
+                _ => State::BrokenOff,
+            };
+            // If the database went away, the next import or start sweeps.
+            if let Err(swept) = sweep(self.db, self.clock, id, state).await {
+                tracing::warn!(error = %swept, import = id, "what an import had written is not swept yet");
             }
-            Ok(text) if text.chars().any(char::is_control) => {
-                faults.add(line, Some(column), "has control characters")
-            }
-            Ok(text) => *cell = Some(text.to_owned()),
         }
+        done
     }
-    let [case, debtor, name, relation, number] = cells;
-    let relation = relation.and_then(|word| {
-        let relation = Relation::parse(&word);
-        if relation.is_none() {
-            let words: Vec<_> = Relation::ALL.iter().map(|r| r.as_str()).collect();
-            faults.add(
-                line,
-                Some("relation"),
-                format!("must be one of {}", words.join(", ")),
-            );
-        }
-        relation
-    });
-    let number = number.and_then(|text| match PhoneNumber::parse(&text, region, short) {
-        Ok(number) => Some(number),
-        Err(e) => {
-            faults.add(line, Some("number"), e.to_string());
-            None
-        }
-    });
-    Some(Row {
-        line,
-        case: case?,
-        debtor: debtor?,
-        name: name?,
-        relation: relation?,
-        number: number?,
-    })
-}
 
-/// What an import did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Rows of the file.
-    pub rows: usize,
-    /// Cases that were new.
-    pub new_cases: usize,
-    /// Numbers that were new to their case.
-    pub new_contact_points: usize,
-}
-
-/// Writes the rows, all or none. A case that is known keeps its batch and its state.
-///
-/// # Errors
-/// [`ImportError::Faults`] for a row whose case is known with another debtor; then nothing is written.
-pub async fn apply(
-    db: &Db,
-    client: &clients::Client,
-    batch: &str,
-    rows: &[Row],
-    now_ms: i64,
-) -> Result<Imported, ImportError> {
-    let mut imported = Imported {
-        rows: rows.len(),
-        ..Imported::default()
-    };
-    let mut faults = Faults::default();
-    let mut tx = db.begin().await?;
-    let batch = batches::ensure(&mut tx, client.id, batch, now_ms).await?;
-    for row in rows {
-        let debtor = cases::ensure_debtor(&mut tx, client.id, &row.debtor, now_ms).await?;
-        let case = match cases::by_reference(&mut tx, client.id, &row.case).await? {
-            Some(case) => case,
-            None => {
-                imported.new_cases += 1;
-                cases::insert(&mut tx, client.id, batch, debtor, &row.case, now_ms).await?
+    async fn begin(
+        &mut self,
+        batch: Option<&str>,
+        template: Option<i64>,
+        file_name: &str,
+        file_sha256: &str,
+    ) -> Result<i64, ImportError> {
+        let now_ms = self.clock.wall_ms();
+        let mut tx = self.db.begin().await?;
+        let lot = match batch {
+            Some(code) if self.template.kind == Kind::Cases => {
+                let case_type = &self.template.case_type;
+                let lot = batches::ensure_hidden(&mut tx, self.client.id, code, case_type, now_ms)
+                    .await?;
+                Some(lot)
             }
+            _ => None,
         };
-        if case.debtor_id != debtor {
-            faults.add(
-                row.line,
-                Some("debtor"),
-                "the case was imported before with another debtor",
-            );
-            continue;
-        }
-        let (_, new) = contact_points::ensure(
-            &mut tx,
-            case.id,
-            &row.name,
-            row.relation,
-            &row.number,
+        let new = imports::NewImport {
+            client: self.client.id,
+            template,
+            kind: self.template.kind.as_str(),
+            batch: lot.map(|(id, _)| id),
+            file_name,
+            file_sha256,
+            actor: &self.actor,
             now_ms,
-        )
-        .await?;
-        imported.new_contact_points += usize::from(new);
+        };
+        let import = imports::begin(&mut tx, &new).await?;
+        tx.commit().await?;
+        self.written = Some(Written {
+            import,
+            batch: lot.map(|(id, _)| id),
+            batch_hidden: lot.is_some_and(|(_, hidden)| hidden),
+        });
+        self.report.import = Some(import);
+        Ok(import)
     }
-    if let Err(error) = faults.into_result() {
+
+    async fn carry_out(
+        &mut self,
+        id: i64,
+        rows: tokio::sync::mpsc::Receiver<Told>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), ImportError> {
+        self.read(rows, progress).await?;
+        self.rejects.finish()?;
+        if self.doomed {
+            let mut tx = self.db.begin().await?;
+            imports::note_faults(&mut tx, id, &self.report.counts).await?;
+            tx.commit().await?;
+            return Err(ImportError::Faults(Box::new(std::mem::take(
+                &mut self.report,
+            ))));
+        }
+        let now_ms = self.clock.wall_ms();
+        let mut tx = self.db.begin().await?;
+        imports::decide(&mut tx, id, &self.report.counts, now_ms).await?;
+        let counts = self.report.counts;
+        let access = Access {
+            at_ms: now_ms,
+            actor: &self.actor,
+            action: "cases.import",
+            object: &self.client.code,
+            client_id: Some(self.client.id),
+            detail: serde_json::json!({ "import": id, "kind": self.template.kind.as_str(), "counts": counts }),
+        };
+        access::log(&mut tx, &access).await?;
+        tx.commit().await?;
+        let actor = self.actor.clone();
+        let applied = apply(self.db, self.clock, id, &actor, &mut self.report).await;
+        if let Err(error) = applied {
+            // It is decided: what is left is carried out by the next import or start.
+            tracing::warn!(%error, import = id, "an import is decided, but not carried out to its end yet");
+        }
+        Ok(())
+    }
+
+    /// Reads all rows; writes what is new and notes what changes, unless this is a preview.
+    async fn read(
+        &mut self,
+        mut rows: tokio::sync::mpsc::Receiver<Told>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), ImportError> {
+        let mut waiting: Vec<Parsed> = Vec::new();
+        loop {
+            match rows.recv().await {
+                Some(Told::Heads { before, left_out }) => {
+                    self.report.left_out = left_out;
+                    self.rejects.heads(before);
+                }
+                Some(Told::Rows(rows)) => {
+                    waiting.extend(rows);
+                    while waiting.len() >= self.pace.rows() as usize {
+                        let rest = waiting.split_off(self.pace.rows() as usize);
+                        self.piece(std::mem::replace(&mut waiting, rest)).await?;
+                        progress(self.report.counts.read);
+                    }
+                }
+                Some(Told::Unreadable(faults)) => {
+                    // Half a file is no file, whatever was asked for.
+                    self.doomed = true;
+                    for fault in faults {
+                        self.list(fault);
+                    }
+                    self.report.counts.faulty += 1;
+                    break;
+                }
+                Some(Told::End) => break,
+                None => {
+                    self.doomed = true;
+                    self.list(Fault {
+                        line: self.report.counts.read + 1,
+                        column: None,
+                        problem: "the file broke its reader: save it anew".to_owned(),
+                    });
+                    break;
+                }
+            }
+        }
+        while !waiting.is_empty() {
+            let at = waiting.len().min(self.pace.rows() as usize);
+            let rest = waiting.split_off(at);
+            self.piece(std::mem::replace(&mut waiting, rest)).await?;
+            progress(self.report.counts.read);
+        }
+        if self.doomed && self.report.import.is_none() {
+            return Err(ImportError::Faults(Box::new(std::mem::take(
+                &mut self.report,
+            ))));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, fault: Fault) {
+        if self.report.faults.len() < MAX_FAULTS {
+            self.report.faults.push(fault);
+        } else {
+            self.report.more_faults += 1;
+        }
+    }
+
+    fn reject(&mut self, cells: &[String], faults: Vec<Fault>) -> Result<(), ImportError> {
+        self.rejects.add(cells, &faults)?;
+        self.report.counts.faulty += 1;
+        // A preview goes on to show every fault.
+        self.doomed |= self.mode == Mode::AllOrNothing && self.report.import.is_some();
+        for fault in faults {
+            self.list(fault);
+        }
+        Ok(())
+    }
+
+    /// One piece: sorted out, compared with what is known, written.
+    async fn piece(&mut self, rows: Vec<Parsed>) -> Result<(), ImportError> {
+        self.report.counts.read += rows.len() as u64;
+        let mut good: Vec<(Entry, Vec<String>)> = Vec::with_capacity(rows.len());
+        for parsed in rows {
+            match parsed.row {
+                Ok(entry) => good.push((entry, parsed.cells)),
+                Err(faults) => self.reject(&parsed.cells, faults)?,
+            }
+        }
+        if self.report.import.is_none() {
+            for (entry, _) in &good {
+                if self.report.sample.len() < MAX_SAMPLE {
+                    self.report.sample.push(plan::shown(entry));
+                }
+            }
+        }
+        for attempt in 1.. {
+            self.look_up(&good).await?;
+            let planned = self.plan(&good);
+            let Some(written) = self
+                .written
+                .filter(|_| !self.doomed && !planned.is_faulty(self.mode))
+            else {
+                return self.note(planned, &good);
+            };
+            match self.write(written, &planned).await {
+                Ok(points) => {
+                    self.report.new_contact_points += points;
+                    return self.note(planned, &good);
+                }
+                // Somebody entered one of these meanwhile: look again.
+                Err(ImportError::Store(error)) if error.exists_already() && attempt < 5 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is known of the piece's cases, debtors and payments.
+    async fn look_up(&mut self, good: &[(Entry, Vec<String>)]) -> Result<(), ImportError> {
+        let cases: BTreeSet<&str> = good.iter().map(|(entry, _)| entry.case.as_str()).collect();
+        let cases: Vec<&str> = cases.into_iter().collect();
+        let (mut debtors, mut payments) = (BTreeSet::new(), BTreeSet::new());
+        for (entry, _) in good {
+            match &entry.what {
+                What::Case(case) => {
+                    debtors.insert(plan::debtor_key(&entry.case, case));
+                }
+                What::Payment(payment) => {
+                    payments.insert(payment.reference.as_str());
+                }
+            }
+        }
+        let debtors: Vec<&str> = debtors.iter().map(String::as_str).collect();
+        let payments: Vec<&str> = payments.into_iter().collect();
+        let mut tx = self.db.read().await?;
+        self.table.cases = case_bulk::known(&mut tx, self.client.id, &cases).await?;
+        self.table.debtors = case_bulk::debtors(&mut tx, self.client.id, &debtors).await?;
+        self.table.payments = repayments::known(&mut tx, self.client.id, &payments).await?;
         tx.rollback().await?;
-        return Err(error);
+        Ok(())
     }
-    tx.commit().await?;
-    Ok(imported)
+
+    fn plan(&self, good: &[(Entry, Vec<String>)]) -> Planned {
+        let mut planned = Planned::default();
+        let mut by_case: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, (entry, _)) in good.iter().enumerate() {
+            by_case.entry(&entry.case).or_default().push(index);
+        }
+        let import = self.written.map(|written| written.import);
+        let mut identities = BTreeMap::new();
+        for indexes in by_case.into_values() {
+            let entries: Vec<&Entry> = indexes
+                .iter()
+                .filter_map(|index| good.get(*index))
+                .map(|(entry, _)| entry)
+                .collect();
+            let plans = plan::case(
+                &self.template,
+                &self.table,
+                &entries,
+                import,
+                &mut identities,
+            );
+            planned.plans.extend(indexes.into_iter().zip(plans));
+        }
+        planned.plans.sort_by_key(|(index, _)| *index);
+        planned
+    }
+
+    async fn write(&mut self, written: Written, planned: &Planned) -> Result<usize, ImportError> {
+        let now_ms = self.clock.wall_ms();
+        let (mut new, mut more, mut staged) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, plan) in &planned.plans {
+            match plan {
+                Plan::New { case, learned } => {
+                    new.push((**case).clone());
+                    staged.extend(learned.iter().map(|(line, change)| (*line, json(change))));
+                }
+                Plan::More { case, people } => {
+                    more.extend(people.iter().map(|person| (*case, person)));
+                }
+                Plan::Change { line, change, .. } => staged.push((*line, json(change))),
+                Plan::Joined | Plan::Same | Plan::Faulty(_) => {}
+            }
+        }
+        let mut tx = self.db.begin().await?;
+        let began = self.clock.monotonic();
+        imports::fence(&mut tx, written.import, self.report.counts.read).await?;
+        let mut points = 0;
+        if let Some(batch) = written.batch {
+            let belongs = case_bulk::Belongs {
+                client: self.client.id,
+                batch,
+                import: written.import,
+                revealed_at_ms: written.batch_hidden.then_some(now_ms),
+                now_ms,
+            };
+            points += case_bulk::enter(&mut tx, belongs, &new).await?;
+        }
+        points += case_bulk::enter_people(&mut tx, &more, now_ms).await?;
+        imports::stage(&mut tx, written.import, staged).await?;
+        tx.commit().await?;
+        self.pace.after(self.clock.monotonic() - began).await;
+        Ok(points)
+    }
+
+    /// Counts what was planned, and writes down what was found faulty.
+    fn note(&mut self, planned: Planned, good: &[(Entry, Vec<String>)]) -> Result<(), ImportError> {
+        let preview = self.report.import.is_none();
+        for (index, plan) in planned.plans {
+            let Some((entry, cells)) = good.get(index) else {
+                continue;
+            };
+            self.report.doubtful_cards += u64::from(entry.warnings);
+            match plan {
+                Plan::New { case, .. } => {
+                    self.report.counts.new += 1;
+                    // What an earlier piece of a preview called new is not on file.
+                    self.report.new_cases += usize::from(entry.first || !preview);
+                    if preview {
+                        let numbers = case.people.iter().map(|person| person.numbers.len());
+                        self.report.new_contact_points += numbers.sum::<usize>();
+                    }
+                }
+                Plan::More { .. } | Plan::Joined => self.report.counts.new += 1,
+                Plan::Change { adds, change, .. } => {
+                    if adds {
+                        self.report.counts.new += 1;
+                    } else {
+                        self.report.counts.changed += 1;
+                    }
+                    if preview {
+                        let numbers = change.people.iter().map(|person| person.numbers.len());
+                        self.report.new_contact_points += numbers.sum::<usize>();
+                    }
+                }
+                Plan::Same => self.report.counts.same += 1,
+                Plan::Faulty(faults) => self.reject(cells, faults)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(change: &Change) -> String {
+    // A change is made of texts and numbers, which JSON always holds.
+    serde_json::to_string(change).unwrap_or_default()
+}
+
+/// What becomes of each row of a piece.
+#[derive(Default)]
+struct Planned {
+    plans: Vec<(usize, Plan)>,
+}
+
+impl Planned {
+    /// Whether nothing of the piece may be written.
+    fn is_faulty(&self, mode: Mode) -> bool {
+        mode == Mode::AllOrNothing
+            && self
+                .plans
+                .iter()
+                .any(|(_, plan)| matches!(plan, Plan::Faulty(_)))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-    use crate::{
-        ids::CaseId,
-        store::tests::{NOW_MS, Test, on_both},
-    };
-
-    const GOOD: &str = "\u{feff}case,debtor,name,relation,number\n\
-        C1,D1,王小明,debtor,138 0013 8000\n\
-        C1,D1,\"李, 红\",relative,+8613900139000\n\
-        C2,D2,张伟,debtor,010 8888 8888\n";
-
-    fn read(text: impl AsRef<[u8]>) -> Result<Vec<Row>, ImportError> {
-        parse(text.as_ref(), Region::CN, &ShortCodes::default())
-    }
-
-    fn faults(text: impl AsRef<[u8]>) -> Vec<(u64, Option<&'static str>)> {
-        match read(text) {
-            Err(ImportError::Faults { faults, .. }) => {
-                faults.into_iter().map(|f| (f.line, f.column)).collect()
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_fault_is_named_with_row_and_column_and_repeats_nothing() {
-        let bad = "case,debtor,name,relation,number\n\
-            C1,D1,王小明,debtor,13800138000\n\
-            C2,,王小明,boss,12\n\
-            C3,D3,王小明\n\
-            C1,D9,王小明,debtor,13800138001\n\
-            C4,D4,\"a\u{7}b\",debtor,13800138002x\n";
-        let expected = [
-            (3, Some("debtor")),
-            (3, Some("relation")),
-            (3, Some("number")),
-            (4, None),
-            (5, Some("debtor")),
-            (6, Some("name")),
-            (6, Some("number")),
-        ];
-        assert_eq!(faults(bad), expected);
-        let text = read(bad).unwrap_err().to_string();
-        assert!(
-            text.contains("line 3, column relation: must be one of debtor, joint_debtor"),
-            "{text}"
-        );
-        assert!(
-            !text.contains("王小明") && !text.contains("13800138"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_wrong_head_is_named_before_any_row() {
-        assert_eq!(faults(""), [(1, None)]);
-        assert_eq!(
-            faults("case,debtor,name,number\nC,D,N,1\n"),
-            [(1, Some("relation"))]
-        );
-        assert_eq!(
-            faults("case,debtor,name,relation,number,amount\n"),
-            [(1, None)]
-        );
-        assert_eq!(
-            faults("case,case,debtor,name,relation,number\n"),
-            [(1, Some("case"))]
-        );
-    }
-
-    #[test]
-    fn columns_may_stand_in_any_order() {
-        let shuffled = "number,relation,name,debtor,case\n13800138000,debtor,王小明,D1,C1\n";
-        let rows = read(shuffled).unwrap();
-        assert_eq!(
-            (rows[0].case.as_str(), rows[0].debtor.as_str()),
-            ("C1", "D1")
-        );
-    }
-
-    #[test]
-    fn gbk_is_refused_by_name_of_the_column() {
-        let mut file = b"case,debtor,name,relation,number\nC1,D1,".to_vec();
-        file.extend([0xcd, 0xf5, 0xd0, 0xa1]);
-        file.extend(b",debtor,13800138000\n");
-        assert_eq!(faults(file), [(2, Some("name"))]);
-    }
-
-    #[test]
-    fn a_file_too_large_is_refused_in_bounded_memory() {
-        let endless = std::io::Read::chain(
-            &b"case,debtor,name,relation,number\nC1,D1,\""[..],
-            std::io::repeat(b'x'),
-        );
-        let error = parse(endless, Region::CN, &ShortCodes::default())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("larger than 16 MiB"), "{error}");
-        let many = format!(
-            "{}{}",
-            "case,debtor,name,relation,number\n",
-            "C,D,N,debtor,13800138000\n".repeat(20_001)
-        );
-        assert_eq!(faults(many), [(20_002, None)]);
-        let wrong = format!(
-            "{}{}",
-            "case,debtor,name,relation,number\n",
-            "C,D,N,boss,13800138000\n".repeat(150)
-        );
-        let error = read(wrong).unwrap_err().to_string();
-        assert!(error.ends_with("and 50 more"), "{error}");
-    }
-
-    async fn client(test: &Test) -> clients::Client {
-        let mut tx = test.db.begin().await.unwrap();
-        let client = clients::ensure(&mut tx, "bank", "Bank", NOW_MS)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        client
-    }
-
-    on_both! {
-        async fn a_file_imported_twice_changes_nothing_and_new_numbers_are_added(test: Test) {
-            let client = client(&test).await;
-            let rows = read(GOOD).unwrap();
-            let first = apply(&test.db, &client, "B1", &rows, NOW_MS).await.unwrap();
-            assert_eq!(first, Imported { rows: 3, new_cases: 2, new_contact_points: 3 });
-            let again = apply(&test.db, &client, "B2", &rows, NOW_MS).await.unwrap();
-            assert_eq!(again, Imported { rows: 3, new_cases: 0, new_contact_points: 0 });
-            let more = read(format!("{GOOD}C2,D2,张伟,debtor,13700137000\n")).unwrap();
-            let more = apply(&test.db, &client, "B2", &more, NOW_MS).await.unwrap();
-            assert_eq!(more, Imported { rows: 4, new_cases: 0, new_contact_points: 1 });
-            let mut tx = test.db.read().await.unwrap();
-            let stored = cases::list(&mut tx, CaseId::new(0), 10).await.unwrap();
-            let shown: Vec<_> =
-                stored.iter().map(|c| (c.case.reference.as_str(), c.batch.as_str(), c.contact_points)).collect();
-            assert_eq!(shown, [("C1", "B1", 2), ("C2", "B1", 2)]);
-        }
-
-        async fn a_contradiction_with_what_is_stored_imports_nothing(test: Test) {
-            let client = client(&test).await;
-            apply(&test.db, &client, "B1", &read(GOOD).unwrap(), NOW_MS).await.unwrap();
-            let bad = "case,debtor,name,relation,number\nC9,D9,N,debtor,13600136000\nC2,D1,N,debtor,13500135000\n";
-            let error = apply(&test.db, &client, "B9", &read(bad).unwrap(), NOW_MS).await.unwrap_err();
-            let ImportError::Faults { faults, .. } = error else { panic!("{error}") };
-            assert_eq!((faults.len(), faults[0].line, faults[0].column), (1, 3, Some("debtor")));
-            let mut tx = test.db.read().await.unwrap();
-            assert_eq!(cases::by_reference(&mut tx, client.id, "C9").await.unwrap(), None);
-            assert!(batches::list(&mut tx).await.unwrap().iter().all(|b| b.code != "B9"));
-        }
-    }
-}
+#[path = "import_tests.rs"]
+mod tests;

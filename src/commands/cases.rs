@@ -1,20 +1,23 @@
 //! `ringfence cases`: bringing cases in, and looking at what is there.
+//!
+//! One file a group of verbs: `bring` (imports and templates), `look` (lists, exact search, one case),
+//! `elsewhere` (a foreign case store), `terms` (contracts).
 
-use std::{fs::File, io::Write, path::PathBuf};
+mod bring;
+mod elsewhere;
+mod look;
+mod terms;
 
-use anyhow::Context as _;
+use std::io::Write;
+
 use clap::{Args, Subcommand};
 
 use super::ACTOR;
 use crate::{
-    cases::import,
-    ids::CaseId,
+    cases::fields::FieldKey,
+    clock::Clock,
     phone::{Region, ShortCodes},
-    store::{
-        Db,
-        access::{self, Access},
-        cases, clients,
-    },
+    store::{Db, Tx, clients, clients::Client},
 };
 
 /// Arguments of `ringfence cases`.
@@ -28,117 +31,107 @@ pub struct CasesArgs {
 /// What to do with cases.
 #[derive(Debug, Subcommand)]
 pub enum CasesCommand {
-    /// Import cases from a CSV file (UTF-8) with the columns case, debtor, name, relation, number; all rows or none
-    Import(ImportArgs),
+    /// Import cases, updates of cases or repayments from a CSV or XLSX file, by a template
+    Import(bring::ImportArgs),
+    /// List the imports
+    Imports {
+        /// The most imports to list
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// List, show, check and enter templates of files
+    Templates(bring::TemplatesArgs),
     /// List the cases
     List {
         /// The most cases to list
         #[arg(long, default_value_t = 1_000)]
         limit: u32,
     },
+    /// Find cases by an exact identity, card or telephone number, which is read from standard input
+    Find(look::FindArgs),
+    /// Show one case
+    Show(look::ShowArgs),
+    /// Put a colour mark on a case, or take it off
+    Mark(look::MarkArgs),
+    /// List or export repayments
+    Repayments(look::RepaymentsArgs),
+    /// Check the views of a foreign case store on the same PostgreSQL
+    Check,
+    /// Pull the cases of a client from the views of a foreign case store
+    Pull {
+        /// Code of the client
+        #[arg(long, value_name = "CODE")]
+        client: String,
+    },
+    /// List and enter contracts with clients, and put batches under them
+    Contracts(terms::ContractsArgs),
 }
 
-/// Arguments of `ringfence cases import`.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// The file
-    pub file: PathBuf,
-    /// Code of the client that placed the cases
-    #[arg(long, value_name = "CODE")]
-    pub client: String,
-    /// The client's name of the lot
-    #[arg(long, value_name = "CODE")]
-    pub batch: String,
-    /// Enter the client under this name if there is none with this code
-    #[arg(long, value_name = "NAME")]
-    pub new_client: Option<String>,
-    /// Country of the numbers that are written without +, two letters
-    #[arg(long, default_value = "CN")]
-    pub region: String,
+/// What the commands work with.
+pub struct Context<'a> {
+    /// The database.
+    pub db: &'a Db,
+    /// Time.
+    pub clock: Clock,
+    /// Short codes that may be dialled.
+    pub short: ShortCodes,
+    /// Numbering plan of numbers without `+`.
+    pub region: Region,
+    /// Opens the key of identity and card numbers.
+    pub key: &'a (dyn Fn(bool) -> anyhow::Result<FieldKey> + Sync),
 }
 
-/// Runs `ringfence cases`. `short` are the short codes that may be dialled.
+impl Context<'_> {
+    /// The key of identity and card numbers, made if the database holds none that it would have to open.
+    async fn field_key(&self) -> anyhow::Result<FieldKey> {
+        let mut tx = self.db.read().await?;
+        let boxes = crate::store::cases::any_box(&mut tx).await?;
+        tx.rollback().await?;
+        (self.key)(!boxes)
+    }
+}
+
+/// Runs `ringfence cases`.
 ///
 /// # Errors
-/// The faults of the file with line and column, a client that does not exist, or the database.
+/// The faults of the file with line and column, what does not exist, or the database.
 pub async fn run(
     args: CasesArgs,
-    db: &Db,
-    now_ms: i64,
-    short: &ShortCodes,
+    context: &Context<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match args.command {
-        CasesCommand::Import(args) => import(&args, db, now_ms, short, out).await,
-        CasesCommand::List { limit } => list(db, limit, out).await,
+        CasesCommand::Import(args) => bring::import(&args, context, out).await,
+        CasesCommand::Imports { limit } => bring::imports(context, limit, out).await,
+        CasesCommand::Templates(args) => bring::templates(args, context, out).await,
+        CasesCommand::List { limit } => look::list(context.db, limit, out).await,
+        CasesCommand::Find(args) => look::find(&args, context, &mut std::io::stdin(), out).await,
+        CasesCommand::Show(args) => look::show(&args, context, out).await,
+        CasesCommand::Mark(args) => look::mark(&args, context, out).await,
+        CasesCommand::Repayments(args) => look::repayments(&args, context, out).await,
+        CasesCommand::Check => elsewhere::check(context, out).await,
+        CasesCommand::Pull { client } => elsewhere::pull(&client, context, out).await,
+        CasesCommand::Contracts(args) => terms::run(args, context, out).await,
     }
 }
 
-async fn import(
-    args: &ImportArgs,
-    db: &Db,
-    now_ms: i64,
-    short: &ShortCodes,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    let shown = args.file.display();
-    let region =
-        Region::parse(&args.region).with_context(|| format!("--region {}", args.region))?;
-    let file = File::open(&args.file).with_context(|| format!("cannot open {shown}"))?;
-    let rows = import::parse(file, region, short).with_context(|| shown.to_string())?;
-    let mut tx = db.begin().await?;
-    let client = match (
-        clients::by_code(&mut tx, &args.client).await?,
-        &args.new_client,
-    ) {
-        (Some(client), _) => client,
-        (None, Some(name)) => clients::ensure(&mut tx, &args.client, name, now_ms).await?,
-        (None, None) => anyhow::bail!(
-            "there is no client {}; enter it with --new-client NAME",
-            args.client
+/// The client with this code.
+async fn client(tx: &mut Tx, code: &str) -> anyhow::Result<Client> {
+    match clients::by_code(tx, code).await? {
+        Some(client) => Ok(client),
+        None => anyhow::bail!(
+            "there is no client {code}; `ringfence cases import --new-client NAME` enters one"
         ),
-    };
-    let detail = serde_json::json!({ "batch": args.batch, "rows": rows.len() });
-    let access = Access {
-        at_ms: now_ms,
-        actor: ACTOR,
-        action: "cases.import",
-        object: &args.client,
-        client_id: Some(client.id),
-        detail,
-    };
-    access::log(&mut tx, &access).await?;
-    tx.commit().await?;
-    let done = import::apply(db, &client, &args.batch, &rows, now_ms)
-        .await
-        .with_context(|| shown.to_string())?;
-    Ok(writeln!(
-        out,
-        "{} rows: {} new cases, {} new numbers; what was known stayed as it was",
-        done.rows, done.new_cases, done.new_contact_points
-    )?)
+    }
 }
 
-async fn list(db: &Db, limit: u32, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let mut tx = db.read().await?;
-    let lines = cases::list(&mut tx, CaseId::new(0), limit.saturating_add(1)).await?;
-    tx.rollback().await?;
+fn table(heads: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["id", "client", "batch", "case", "state", "numbers"]);
-    for line in lines.iter().take(limit as usize) {
-        table.add_row([
-            line.case.id.to_string(),
-            line.client.clone(),
-            line.batch.clone(),
-            line.case.reference.clone(),
-            line.case.state.as_str().to_owned(),
-            line.contact_points.to_string(),
-        ]);
-    }
-    writeln!(out, "{table}")?;
-    if lines.len() > limit as usize {
-        writeln!(out, "more than {limit}: raise --limit")?;
-    }
-    Ok(())
+    table.set_header(heads.iter().copied());
+    table
 }
+
+#[cfg(test)]
+#[path = "cases_tests.rs"]
+mod tests;

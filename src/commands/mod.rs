@@ -35,7 +35,9 @@ mod tests {
     use clap::{Parser, Subcommand};
 
     use crate::{
-        phone::ShortCodes,
+        cases::fields,
+        clock::{Clock, TestClock, TrustMode},
+        phone::{Region, ShortCodes},
         store::{
             access::{self, Verdict},
             attempts::{self, Closing},
@@ -77,7 +79,15 @@ mod tests {
                 super::users::run(args, &test.db, NOW_MS, [random; 32], &mut out).await
             }
             Command::Cases(args) => {
-                super::cases::run(args, &test.db, NOW_MS, &ShortCodes::default(), &mut out).await
+                let keys = tempfile::tempdir().unwrap();
+                let context = super::cases::Context {
+                    db: &test.db,
+                    clock: Clock::test(TestClock::running(NOW_MS), TrustMode::Host),
+                    short: ShortCodes::default(),
+                    region: Region::CN,
+                    key: &|_| Ok(fields::tests::key(keys.path())),
+                };
+                super::cases::run(args, &context, &mut out).await
             }
         };
         let printed = String::from_utf8(out).unwrap();

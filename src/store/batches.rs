@@ -7,9 +7,15 @@ statements! {
     ENSURE("enter a batch") =
         "INSERT INTO batches (client_id, code, created_at_ms, revealed_at_ms) VALUES ($1, $2, $3, $3)
          ON CONFLICT (client_id, code) DO NOTHING";
+    ENSURE_HIDDEN("enter a batch") =
+        "INSERT INTO batches (client_id, code, created_at_ms, case_type) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (client_id, code) DO NOTHING";
+    HIDDEN("look up a batch") =
+        "SELECT id, revealed_at_ms FROM batches WHERE client_id = $1 AND code = $2";
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
-        "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id ORDER BY c.code, b.code";
+        "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id
+         WHERE b.revealed_at_ms IS NOT NULL ORDER BY c.code, b.code";
 }
 
 /// The id of a client's batch, entered, and seen at once, if there is none with this code.
@@ -18,6 +24,21 @@ pub async fn ensure(tx: &mut Tx, client_id: ClientId, code: &str, now_ms: i64) -
     Ok(BatchId::new(
         tx.fetch_one(&ID, args![client_id, code]).await?.get("id")?,
     ))
+}
+
+/// The id of a client's batch, entered hidden if there is none with this code, and whether it is hidden.
+pub async fn ensure_hidden(
+    tx: &mut Tx,
+    client_id: ClientId,
+    code: &str,
+    case_type: &str,
+    now_ms: i64,
+) -> Result<(BatchId, bool)> {
+    tx.execute(&ENSURE_HIDDEN, args![client_id, code, now_ms, case_type])
+        .await?;
+    let row = tx.fetch_one(&HIDDEN, args![client_id, code]).await?;
+    let hidden = row.get::<Option<i64>>("revealed_at_ms")?.is_none();
+    Ok((BatchId::new(row.get("id")?), hidden))
 }
 
 /// A batch as reports name it.

@@ -311,6 +311,54 @@ impl Db {
         })
     }
 
+    /// Whether only one transaction can write at a time, so that long work must leave gaps for others.
+    #[must_use]
+    pub fn one_writer(&self) -> bool {
+        matches!(self.pools, Pools::Sqlite { .. })
+    }
+
+    /// The right to import, of which there is one a database; `None` if somebody else holds it. It ends with its holder:
+    /// a lock of a file beside SQLite's, a lock of a connection on PostgreSQL.
+    ///
+    /// # Errors
+    /// The lock cannot be asked for.
+    pub async fn import_lock(&self) -> Result<Option<ImportLock>> {
+        const ACT: &str = "ask for the right to import";
+        match &self.pools {
+            Pools::Sqlite { file, .. } => {
+                use std::os::unix::fs::OpenOptionsExt as _;
+                let failed =
+                    |e: std::io::Error| Error::from_sqlx(ACT, &self.name, &sqlx::Error::Io(e));
+                let mut path = file.path.as_os_str().to_owned();
+                path.push("-import");
+                let lock = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(0o600)
+                    .open(path)
+                    .map_err(failed)?;
+                match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+                {
+                    Ok(()) => Ok(Some(ImportLock(Held::File(lock)))),
+                    Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+                    Err(e) => Err(failed(e.into())),
+                }
+            }
+            Pools::Postgres(pool) => {
+                let asked = async {
+                    let mut tx = pool.begin().await?;
+                    let got: bool = sqlx::query("SELECT pg_try_advisory_xact_lock(7306648123)")
+                        .fetch_one(&mut *tx)
+                        .await?
+                        .try_get(0)?;
+                    Ok(got.then_some(ImportLock(Held::Session(tx))))
+                };
+                self.within(ACT, Some(self.patience * 2), asked).await
+            }
+        }
+    }
+
     /// Asks the database for nothing: readiness.
     pub async fn probe(&self) -> Result<()> {
         let mut tx = self.begin().await?;
@@ -353,6 +401,28 @@ impl Db {
 
 statements! {
     PROBE("ask the database for a sign of life") = "SELECT COUNT(*) AS n FROM guards";
+}
+
+/// The right to import, as long as it is kept.
+#[derive(Debug)]
+pub struct ImportLock(#[allow(dead_code, reason = "held until it is dropped")] Held);
+
+impl ImportLock {
+    /// Gives the right back; when this returns somebody else can have it. Dropped, it ends a moment later.
+    pub async fn release(self) {
+        match self.0 {
+            Held::File(file) => drop(file),
+            // A connection that broke has given it back already.
+            Held::Session(tx) => drop(tx.rollback().await),
+        }
+    }
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "held until it is dropped")]
+enum Held {
+    File(std::fs::File),
+    Session(Transaction<'static, Postgres>),
 }
 
 /// Makes an empty file that only its owner can read, so that SQLite's own files beside it are made alike.

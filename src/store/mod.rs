@@ -14,24 +14,32 @@ pub mod access;
 pub mod agents;
 pub mod attempts;
 pub mod batches;
+mod bulk;
+pub mod case_bulk;
+pub mod case_changes;
 pub mod cases;
 pub mod clients;
 pub mod contact_points;
+pub mod contracts;
 pub mod db;
 pub mod dialogs;
 mod error;
 pub mod events;
 pub mod facts;
+pub mod foreign;
 pub mod guards;
 pub mod idempotency;
+pub mod imports;
 pub mod persons;
 pub mod receipts;
 pub mod recordings;
+pub mod repayments;
 pub mod rollups;
+pub mod templates;
 pub mod users;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use db::{Db, Location, Options, Row, Tx};
+pub use db::{Db, ImportLock, Location, Options, Row, Tx};
 pub use error::{ConstraintKind, Error, Result};

@@ -3,11 +3,22 @@
 //! Every debtor has a person. Debtors whose client gave their identity number share the person with that number; the
 //! number itself is never here in clear, only its keyed hash and its box (see `cases::fields`).
 
-use super::{Result, Tx};
-use crate::ids::PersonId;
+use super::{
+    Result, Tx,
+    guards::{self, Guard},
+};
+use crate::ids::{DebtorId, PersonId};
 
 statements! {
     INSERT("enter a person") = "INSERT INTO persons (created_at_ms) VALUES ($1) RETURNING id";
+    OF_DEBTOR("look up the person of a debtor") =
+        "SELECT p.id, p.identity_hash FROM debtors d JOIN persons p ON p.id = d.person_id WHERE d.id = $1";
+    BY_HASH("look up a person") = "SELECT id FROM persons WHERE identity_hash = $1";
+    NAME("note who a person is") =
+        "UPDATE persons SET identity_hash = $2, identity_box = $3 WHERE id = $1 AND identity_hash IS NULL";
+    MERGE_DEBTORS("merge two persons") = "UPDATE debtors SET person_id = $2 WHERE person_id = $1";
+    MERGE_BARS("merge what bars two persons") =
+        "UPDATE bars SET subject_id = $2 WHERE scope = 'person' AND subject_id = $1";
     REMOVE("remove a person") = "DELETE FROM persons WHERE id = $1";
 }
 
@@ -20,4 +31,28 @@ pub async fn insert(tx: &mut Tx, now_ms: i64) -> Result<PersonId> {
 /// Removes a person whom no debtor refers to.
 pub async fn remove(tx: &mut Tx, person: PersonId) -> Result<()> {
     tx.execute(&REMOVE, args![person]).await.map(drop)
+}
+
+/// Notes who a debtor is. If that person is on file already, all debtors of the person he had until now become his, with
+/// what bars them; nobody decides about either of the two meanwhile.
+///
+/// A person whose identity number is known keeps it: another one is refused before, by whoever reads the file.
+pub async fn learn(tx: &mut Tx, debtor: DebtorId, hash: &str, boxed: &str) -> Result<()> {
+    let row = tx.fetch_one(&OF_DEBTOR, args![debtor]).await?;
+    let person = PersonId::new(row.get("id")?);
+    if row.get::<Option<String>>("identity_hash")?.is_some() {
+        return Ok(());
+    }
+    let other = tx.fetch_optional(&BY_HASH, args![hash]).await?;
+    let Some(other) = other else {
+        return tx
+            .execute(&NAME, args![person, hash, boxed])
+            .await
+            .map(drop);
+    };
+    let other = PersonId::new(other.get("id")?);
+    guards::touch(tx, &[Guard::Person(person), Guard::Person(other)]).await?;
+    tx.execute(&MERGE_DEBTORS, args![person, other]).await?;
+    tx.execute(&MERGE_BARS, args![person, other]).await?;
+    remove(tx, person).await
 }

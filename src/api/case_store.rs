@@ -1,0 +1,703 @@
+//! `/api/v1/cases` beyond dialling: exact search, what is on file, revealing a secret, marks, and cases that are kept
+//! elsewhere and pushed to us.
+//!
+//! Searched numbers come in a body and stand in no address. Identity and card numbers are masked; revealing one is a right
+//! of its own and is logged before it is answered.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, Right},
+    extract::{Body, Path},
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    cases::{
+        entry::Reading,
+        foreign,
+        identity::{Card, Identity, masked},
+        import::{self, ImportError, Job, Mode},
+        money::{Currency, Money},
+    },
+    ids::CaseId,
+    phone::PhoneNumber,
+    policy::CaseState,
+    store::{
+        self,
+        access::{self, Access},
+        cases::{Case, FindBy},
+        imports::Counts,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(search))
+        .routes(routes!(detail))
+        .routes(routes!(reveal))
+        .routes(routes!(mark))
+        .routes(routes!(push))
+        .routes(routes!(set_state))
+        .routes(routes!(repayments))
+}
+
+const ABSENT: &str = "there is no such case among your clients'";
+
+/// A case of one of the caller's clients.
+async fn case_of(app: &App, caller: &Caller, id: &str) -> Result<Case, Problem> {
+    let absent = || Problem::NotFound(ABSENT.into());
+    let id: CaseId = id.parse().map_err(|_| absent())?;
+    let mut tx = app.db.read().await?;
+    let case = store::cases::by_id(&mut tx, id).await?;
+    case.filter(|case| caller.sees(case.client_id))
+        .ok_or_else(absent)
+}
+
+fn worker(caller: &Caller) -> Result<(), Problem> {
+    caller
+        .must(Right::Dial)
+        .or_else(|_| caller.must(Right::Supervise))
+}
+
+/// What is searched for: exactly one of these.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SearchBody {
+    /// An identity number.
+    identity: Option<String>,
+    /// A card or account number.
+    card: Option<String>,
+    /// A telephone number.
+    number: Option<String>,
+}
+
+/// Cases that were found.
+#[derive(Debug, Serialize, ToSchema)]
+struct FoundBody {
+    /// In the order of entry, at most 200.
+    cases: Vec<FoundCase>,
+}
+
+/// A case that was found.
+#[derive(Debug, Serialize, ToSchema)]
+struct FoundCase {
+    /// Id.
+    case_id: i64,
+    /// Code of the client.
+    client: String,
+    /// The client's own number of the case.
+    reference: String,
+    /// `open`, or why it is not worked.
+    state: String,
+}
+
+/// Cases by an exact identity, card or telephone number.
+#[utoipa::path(
+    operation_id = "search_cases",
+    post, path = "/api/v1/cases/search", tag = "cases", security(("token" = [])), request_body = SearchBody,
+    responses(
+        (status = 200, description = "The cases, possibly none", body = FoundBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn search(
+    caller: Caller,
+    State(app): State<App>,
+    wanted: Body<SearchBody>,
+) -> Result<Json<FoundBody>, Problem> {
+    worker(&caller)?;
+    let SearchBody {
+        identity,
+        card,
+        number,
+    } = wanted.value;
+    let invalid = |e: String| Problem::Invalid(e);
+    let value = match (&identity, &card, &number) {
+        (Some(text), None, None) => {
+            let identity = Identity::parse(text).map_err(|e| invalid(format!("identity: {e}")))?;
+            app.fields.identity_hash(&identity)
+        }
+        (None, Some(text), None) => {
+            let card = Card::parse(text).map_err(|e| invalid(format!("card: {e}")))?;
+            app.fields.card_hash(&card)
+        }
+        (None, None, Some(text)) => PhoneNumber::parse(text, app.region, &app.short_codes)
+            .map_err(|e| invalid(format!("number: {e}")))?
+            .dial_string()
+            .to_owned(),
+        _ => return Err(invalid("name one of identity, card, number".to_owned())),
+    };
+    let by = match (identity.is_some(), card.is_some()) {
+        (true, _) => FindBy::Identity(&value),
+        (_, true) => FindBy::Card(&value),
+        _ => FindBy::Number(&value),
+    };
+    let mut tx = app.db.read().await?;
+    let mut cases = Vec::new();
+    for id in store::cases::find(&mut tx, by).await? {
+        let Some(case) = store::cases::by_id(&mut tx, id).await? else {
+            continue;
+        };
+        if !caller.sees(case.client_id) {
+            continue;
+        }
+        let client = store::clients::by_id(&mut tx, case.client_id).await?;
+        cases.push(FoundCase {
+            case_id: id.get(),
+            client: client.map(|client| client.code).unwrap_or_default(),
+            reference: case.reference,
+            state: case.state.as_str().to_owned(),
+        });
+    }
+    Ok(Json(FoundBody { cases }))
+}
+
+/// What is on file of a case beside its numbers.
+#[derive(Debug, Serialize, ToSchema)]
+struct DetailBody {
+    /// Code of the batch.
+    batch: String,
+    /// The client's own key of the debtor.
+    debtor: String,
+    /// Name of the debtor.
+    name: String,
+    /// Identity number, masked.
+    identity: Option<String>,
+    /// Card or account number, masked.
+    card: Option<String>,
+    /// ISO 4217.
+    currency: String,
+    /// Amount notified at placement, exact.
+    placed: String,
+    /// Amount owed now.
+    balance: String,
+    /// Of it: principal.
+    principal: String,
+    /// Of it: interest.
+    interest: String,
+    /// Of it: fees.
+    fees: String,
+    /// Sum of the repayments.
+    repaid: String,
+    /// Days overdue at placement.
+    overdue_days: Option<i64>,
+    /// `to_90`, `to_180`, `to_360`, `above_360`; empty if not known.
+    bucket: String,
+    /// Where the debtor lives.
+    region: String,
+    /// Colour mark.
+    mark: String,
+    /// Why it is in its state.
+    reason: Option<String>,
+    /// The client's own fields.
+    fields: BTreeMap<String, String>,
+}
+
+/// What is on file of a case.
+#[utoipa::path(
+    operation_id = "read_case_detail",
+    get, path = "/api/v1/cases/{case}/detail", tag = "cases", security(("token" = [])),
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 200, description = "What is on file", body = DetailBody),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn detail(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+) -> Result<Json<DetailBody>, Problem> {
+    worker(&caller)?;
+    let case = case_of(&app, &caller, &id).await?;
+    let mut tx = app.db.read().await?;
+    let detail = store::cases::detail(&mut tx, case.id)
+        .await?
+        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+    let currency = Currency::parse(&detail.currency).unwrap_or(Currency::CNY);
+    let money = |e4| Money { e4, currency }.to_string();
+    let identity = match &detail.identity {
+        Some((hash, boxed)) => {
+            let whole = app
+                .fields
+                .open_identity(hash, boxed)
+                .map_err(anyhow::Error::new)?;
+            Some(masked(&whole))
+        }
+        None => None,
+    };
+    let [placed, balance, principal, interest, fees] = detail.amounts.map(money);
+    Ok(Json(DetailBody {
+        batch: detail.batch,
+        debtor: detail.debtor,
+        name: detail.debtor_name,
+        identity,
+        card: detail.card_last4.as_deref().map(masked),
+        currency: detail.currency,
+        placed,
+        balance,
+        principal,
+        interest,
+        fees,
+        repaid: money(detail.repaid_e4),
+        overdue_days: detail.overdue_days,
+        bucket: detail.bucket,
+        region: detail.region,
+        mark: detail.mark,
+        reason: detail.reason,
+        fields: serde_json::from_str(&detail.fields).map_err(anyhow::Error::new)?,
+    }))
+}
+
+/// Why a number is wanted whole.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RevealBody {
+    /// Stands in the access log.
+    reason: String,
+}
+
+/// The numbers of a case, whole.
+#[derive(Debug, Serialize, ToSchema)]
+struct RevealedBody {
+    /// Identity number of the debtor.
+    identity: Option<String>,
+    /// Card or account number.
+    card: Option<String>,
+}
+
+/// Identity and card number of a case, whole. Logged before it is answered.
+#[utoipa::path(
+    operation_id = "reveal_case",
+    post, path = "/api/v1/cases/{case}/reveal", tag = "cases", security(("token" = [])), request_body = RevealBody,
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 200, description = "The numbers", body = RevealedBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn reveal(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+    body: Body<RevealBody>,
+) -> Result<Json<RevealedBody>, Problem> {
+    caller.must(Right::Reveal)?;
+    let reason = body.value.reason.trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > 500 {
+        return Err(Problem::Invalid(
+            "reason: write why, in 500 characters at most".into(),
+        ));
+    }
+    let case = case_of(&app, &caller, &id).await?;
+    let mut tx = app.db.begin().await?;
+    let access = Access {
+        at_ms: app.clock.wall_ms(),
+        actor: &caller.name,
+        action: "case.reveal",
+        object: &case.id.to_string(),
+        client_id: Some(case.client_id),
+        detail: serde_json::json!({ "reason": reason }),
+    };
+    access::log(&mut tx, &access).await?;
+    tx.commit().await?;
+    let mut tx = app.db.read().await?;
+    let detail = store::cases::detail(&mut tx, case.id)
+        .await?
+        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+    let key = &app.fields;
+    let identity = detail
+        .identity
+        .map(|(hash, boxed)| key.open_identity(&hash, &boxed))
+        .transpose()
+        .map_err(anyhow::Error::new)?;
+    let card = detail
+        .card_box
+        .map(|boxed| key.open_card(case.client_id, &case.reference, &boxed))
+        .transpose()
+        .map_err(anyhow::Error::new)?;
+    Ok(Json(RevealedBody { identity, card }))
+}
+
+/// A colour.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MarkBody {
+    /// `red`, `orange`, `yellow`, `green`, `blue`, `purple`; empty takes the mark off.
+    mark: String,
+}
+
+/// The colours of marks.
+const MARKS: [&str; 7] = ["", "red", "orange", "yellow", "green", "blue", "purple"];
+
+/// Puts a colour mark on a case, or takes it off.
+#[utoipa::path(
+    operation_id = "mark_case",
+    put, path = "/api/v1/cases/{case}/mark", tag = "cases", security(("token" = [])), request_body = MarkBody,
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 204, description = "Marked"),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn mark(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+    body: Body<MarkBody>,
+) -> Result<axum::http::StatusCode, Problem> {
+    worker(&caller)?;
+    let mark = body.value.mark;
+    if !MARKS.contains(&mark.as_str()) {
+        return Err(Problem::Invalid(format!("mark: one of{}", MARKS.join(" "))));
+    }
+    let case = case_of(&app, &caller, &id).await?;
+    let mut tx = app.db.begin().await?;
+    store::cases::change_mark(&mut tx, case.id, &mark, &caller.name, app.clock.wall_ms()).await?;
+    tx.commit().await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// A case that is kept elsewhere. What is left out is not known and changes nothing; amounts are exact text, `"1234.56"`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PushBody {
+    /// Code of the client.
+    client: String,
+    /// The client's name of the lot.
+    batch: String,
+    /// The client's own number of the case.
+    reference: String,
+    /// The client's own key of the debtor.
+    #[serde(default)]
+    debtor: String,
+    /// Name of the debtor.
+    #[serde(default)]
+    name: String,
+    /// Identity number of the debtor.
+    #[serde(default)]
+    identity: String,
+    /// Card or account number.
+    #[serde(default)]
+    card: String,
+    /// ISO 4217; `CNY` if left out.
+    #[serde(default)]
+    currency: String,
+    /// Amount notified at placement.
+    #[serde(default)]
+    placed: String,
+    /// Amount owed now; `"0"` settles the case.
+    #[serde(default)]
+    balance: String,
+    /// Of it: principal.
+    #[serde(default)]
+    principal: String,
+    /// Of it: interest.
+    #[serde(default)]
+    interest: String,
+    /// Of it: fees.
+    #[serde(default)]
+    fees: String,
+    /// Days overdue at placement.
+    overdue_days: Option<i64>,
+    /// Where the debtor lives.
+    #[serde(default)]
+    region: String,
+    /// Whom to reach.
+    #[serde(default)]
+    contacts: Vec<PushContact>,
+}
+
+/// A person with one number.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PushContact {
+    /// Name.
+    name: String,
+    /// `debtor`, `joint_debtor`, `guarantor`, `relative`, `colleague`, `friend`, `other`.
+    relation: String,
+    /// Telephone number.
+    number: String,
+}
+
+/// What a push did.
+#[derive(Debug, Serialize, ToSchema)]
+struct PushedBody {
+    /// Id of the case.
+    case_id: i64,
+    /// Whether the case is new.
+    new: bool,
+    /// Rows by what became of them: one for each contact, one at least.
+    rows: Counts,
+}
+
+/// Enters a case that is kept elsewhere, or takes over what has changed of it.
+#[utoipa::path(
+    operation_id = "push_case",
+    post, path = "/api/v1/cases", tag = "cases", security(("token" = [])), request_body = PushBody,
+    responses(
+        (status = 200, description = "It is as was sent", body = PushedBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such client", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "It contradicts itself or what is known; every fault is named", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 503, description = "An import is at work; try again", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn push(
+    caller: Caller,
+    State(app): State<App>,
+    body: Body<PushBody>,
+) -> Result<Json<PushedBody>, Problem> {
+    caller.must(Right::ManageCases)?;
+    let case = body.value;
+    let mut tx = app.db.read().await?;
+    let client = store::clients::by_code(&mut tx, &case.client)
+        .await?
+        .filter(|client| caller.sees(client.id))
+        .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+    tx.rollback().await?;
+    for (name, text) in [("batch", &case.batch), ("reference", &case.reference)] {
+        if text.trim().is_empty()
+            || text.chars().count() > 200
+            || text.chars().any(char::is_control)
+        {
+            return Err(Problem::Invalid(format!("{name}: 1 to 200 characters")));
+        }
+    }
+    let reference = case.reference.trim().to_owned();
+    let job = Job {
+        reading: Reading {
+            client: client.id,
+            region: app.region,
+            short: app.short_codes.as_ref().clone(),
+            key: Some(Arc::clone(&app.fields)),
+        },
+        client: client.clone(),
+        batch: Some(case.batch.trim().to_owned()),
+        template: foreign::template().map_err(anyhow::Error::new)?,
+        template_id: None,
+        rows: foreign::rows(rows(case)),
+        file_name: "POST /api/v1/cases".to_owned(),
+        file_sha256: String::new(),
+        mode: Mode::AllOrNothing,
+        preview: false,
+        rejects: None,
+        actor: caller.name.clone(),
+    };
+    // In a task of its own: a client that goes away must not leave half of it to be swept.
+    let (db, clock) = (app.db.clone(), app.clock.clone());
+    let done = tokio::spawn(async move { import::run(&db, &clock, job, &mut |_| {}).await });
+    let report = match done.await.map_err(anyhow::Error::new)? {
+        Ok(report) => report,
+        Err(ImportError::Faults(report)) => {
+            let said: Vec<String> = report
+                .faults
+                .iter()
+                .map(|fault| match (&fault.column, fault.line) {
+                    (Some(column), 0..=2) => format!("{column}: {}", fault.problem),
+                    (Some(column), line) => {
+                        format!("contact {}, {column}: {}", line - 1, fault.problem)
+                    }
+                    (None, _) => fault.problem.clone(),
+                })
+                .collect();
+            return Err(Problem::Unprocessable(said.join("; ")));
+        }
+        Err(ImportError::Busy) => {
+            return Err(Problem::Unavailable(ImportError::Busy.to_string()));
+        }
+        Err(ImportError::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(anyhow::Error::new(error).into()),
+    };
+    let mut tx = app.db.read().await?;
+    let case = store::cases::by_reference(&mut tx, client.id, &reference)
+        .await?
+        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+    Ok(Json(PushedBody {
+        case_id: case.id.get(),
+        new: report.new_cases > 0,
+        rows: report.counts,
+    }))
+}
+
+/// The rows of a pushed case, under the heads of a foreign one.
+fn rows(case: PushBody) -> Vec<Vec<String>> {
+    let head = [
+        case.reference,
+        case.debtor,
+        case.name,
+        case.identity,
+        case.card,
+        case.currency,
+        case.placed,
+        case.balance,
+        case.principal,
+        case.interest,
+        case.fees,
+        case.overdue_days
+            .map(|days| days.to_string())
+            .unwrap_or_default(),
+        case.region,
+    ];
+    let mut people: Vec<[String; 3]> = case
+        .contacts
+        .into_iter()
+        .map(|contact| [contact.name, contact.relation, contact.number])
+        .collect();
+    if people.is_empty() {
+        people.push(Default::default());
+    }
+    people
+        .into_iter()
+        .map(|person| head.iter().cloned().chain(person).collect())
+        .collect()
+}
+
+/// A state.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct StateBody {
+    /// `open`, `paused`, `settled`, `returned` or `closed`.
+    state: String,
+    /// Why; stands in the case's history.
+    reason: String,
+}
+
+/// Changes the state of a case: from then on it is not dialled unless it is open, also if an agent's phone rings already.
+#[utoipa::path(
+    operation_id = "set_case_state",
+    put, path = "/api/v1/cases/{case}/state", tag = "cases", security(("token" = [])), request_body = StateBody,
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 204, description = "It is in this state"),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn set_state(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+    body: Body<StateBody>,
+) -> Result<axum::http::StatusCode, Problem> {
+    caller.must(Right::ManageCases)?;
+    let state = CaseState::parse(&body.value.state).ok_or_else(|| {
+        Problem::Invalid("state: one of open, paused, settled, returned, closed".into())
+    })?;
+    let reason = body.value.reason.trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > 500 {
+        return Err(Problem::Invalid(
+            "reason: write why, in 500 characters at most".into(),
+        ));
+    }
+    let case = case_of(&app, &caller, &id).await?;
+    let now_ms = app.clock.wall_ms();
+    let mut tx = app.db.begin().await?;
+    store::cases::take_over_state(&mut tx, &case, state, &reason, &caller.name, now_ms).await?;
+    let access = Access {
+        at_ms: now_ms,
+        actor: &caller.name,
+        action: "case.state",
+        object: &case.id.to_string(),
+        client_id: Some(case.client_id),
+        detail: serde_json::json!({ "state": state.as_str() }),
+    };
+    access::log(&mut tx, &access).await?;
+    tx.commit().await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Repayments of a case.
+#[derive(Debug, Serialize, ToSchema)]
+struct RepaymentsBody {
+    /// In the order of entry.
+    repayments: Vec<RepaymentBody>,
+}
+
+/// A repayment.
+#[derive(Debug, Serialize, ToSchema)]
+struct RepaymentBody {
+    /// The client's number of it.
+    reference: String,
+    /// How much, exact; negative for one taken back.
+    amount: String,
+    /// ISO 4217.
+    currency: String,
+    /// On which day.
+    paid_on: String,
+    /// Whether the case was settled with it.
+    settles: bool,
+}
+
+/// The repayments of a case.
+#[utoipa::path(
+    operation_id = "list_case_repayments",
+    get, path = "/api/v1/cases/{case}/repayments", tag = "cases", security(("token" = [])),
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 200, description = "Its repayments", body = RepaymentsBody),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn repayments(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+) -> Result<Json<RepaymentsBody>, Problem> {
+    worker(&caller)?;
+    let case = case_of(&app, &caller, &id).await?;
+    let mut tx = app.db.read().await?;
+    let lines = store::repayments::of_case(&mut tx, case.id).await?;
+    let repayments = lines
+        .into_iter()
+        .map(|line| {
+            let currency = Currency::parse(&line.currency).unwrap_or(Currency::CNY);
+            let amount = Money {
+                e4: line.amount_e4,
+                currency,
+            };
+            RepaymentBody {
+                reference: line.reference,
+                amount: amount.to_string(),
+                currency: line.currency,
+                paid_on: line.paid_on,
+                settles: line.settles,
+            }
+        })
+        .collect();
+    Ok(Json(RepaymentsBody { repayments }))
+}

@@ -1,0 +1,42 @@
+//! How many rows a piece has, so that it holds the database's one writer for some twenty milliseconds, and how long the
+//! gap behind it is, in which a call finds its turn.
+
+use std::time::Duration;
+
+/// What a piece should take; the limit is 50 ms.
+const WANTED: Duration = Duration::from_millis(18);
+/// Another process asks SQLite for its turn again and again, so that it needs a gap it can hit.
+const GAP: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+
+pub(super) struct Pace {
+    rows: u32,
+    gaps: bool,
+}
+
+impl Pace {
+    pub(super) fn new(one_writer: bool) -> Self {
+        Self {
+            rows: 40,
+            gaps: one_writer,
+        }
+    }
+
+    /// Rows of the next piece.
+    pub(super) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// A piece took so long: fits the next one, and leaves a gap.
+    pub(super) async fn after(&mut self, took: Duration) {
+        self.rows = if took > WANTED * 2 {
+            (self.rows / 2).max(5)
+        } else if took > WANTED {
+            (self.rows * 9 / 10).max(5)
+        } else {
+            (self.rows + self.rows / 8 + 1).min(1_000)
+        };
+        if self.gaps {
+            tokio::time::sleep(took.clamp(GAP.0, GAP.1)).await;
+        }
+    }
+}

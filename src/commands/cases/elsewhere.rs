@@ -1,0 +1,92 @@
+//! `ringfence cases check` and `pull`: cases that are kept elsewhere.
+
+use std::io::Write;
+
+use super::{ACTOR, Context, client};
+use crate::{
+    cases::{entry::Reading, foreign},
+    store,
+};
+
+pub(super) async fn check(
+    context: &Context<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    refuse_sqlite(context)?;
+    let mut tx = context.db.read().await?;
+    let problems = store::foreign::check(&mut tx).await?;
+    tx.rollback().await?;
+    for problem in &problems {
+        writeln!(out, "{problem}")?;
+    }
+    match problems.len() {
+        0 => Ok(writeln!(
+            out,
+            "the views of the foreign case store can be pulled from"
+        )?),
+        n => anyhow::bail!("{n} things are wrong with the views of the foreign case store"),
+    }
+}
+
+pub(super) async fn pull(
+    code: &str,
+    context: &Context<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    refuse_sqlite(context)?;
+    let mut tx = context.db.read().await?;
+    let client = client(&mut tx, code).await?;
+    let problems = store::foreign::check(&mut tx).await?;
+    tx.rollback().await?;
+    if let Some(problem) = problems.first() {
+        anyhow::bail!("{problem}; `ringfence cases check` names everything");
+    }
+    let template = foreign::template()?;
+    // Made now if there is none; each import then opens it.
+    context.field_key().await?;
+    let reading = || {
+        let key = (context.key)(false).map_err(|_| crate::cases::import::ImportError::NoKey)?;
+        Ok(Reading {
+            client: client.id,
+            region: context.region,
+            short: context.short.clone(),
+            key: Some(key.into()),
+        })
+    };
+    let pulled = foreign::pull(
+        context.db,
+        &context.clock,
+        &client,
+        &template,
+        ACTOR,
+        reading,
+    )
+    .await?;
+    let mut faulty = 0;
+    for (batch, report) in &pulled.batches {
+        let counts = report.counts;
+        faulty += counts.faulty;
+        writeln!(
+            out,
+            "batch {batch}: {} rows: {} new cases, {} new numbers; {} rows changed, {} faulty",
+            counts.read, report.new_cases, report.new_contact_points, counts.changed, counts.faulty
+        )?;
+        for fault in &report.faults {
+            writeln!(out, "  {fault}")?;
+        }
+    }
+    writeln!(out, "{} cases have another state", pulled.states)?;
+    if faulty > 0 {
+        anyhow::bail!("{faulty} rows were left out: correct them where the cases are kept");
+    }
+    Ok(())
+}
+
+fn refuse_sqlite(context: &Context<'_>) -> anyhow::Result<()> {
+    if context.db.one_writer() {
+        anyhow::bail!(
+            "views of a foreign case store need PostgreSQL (store.url); on SQLite push cases with POST /api/v1/cases"
+        );
+    }
+    Ok(())
+}

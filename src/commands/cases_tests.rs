@@ -1,0 +1,309 @@
+//! `ringfence cases` as it is typed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use clap::Parser;
+
+use super::*;
+use crate::{
+    cases::fields,
+    clock::{TestClock, TrustMode},
+    store::{
+        access::{self, Verdict},
+        tests::{NOW_MS, Test},
+    },
+};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: CasesArgs,
+}
+
+struct Desk {
+    test: Test,
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    async fn new() -> Desk {
+        Desk {
+            test: Test::sqlite().await,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Runs a command line with `input` on standard input; gives what it printed or its whole error.
+    async fn run(&self, line: &str, input: &str) -> Result<String, String> {
+        let words = std::iter::once("cases").chain(line.split(' '));
+        let args = Cli::try_parse_from(words).map_err(|e| e.to_string())?.args;
+        let context = Context {
+            db: &self.test.db,
+            clock: Clock::test(TestClock::running(NOW_MS), TrustMode::Host),
+            short: ShortCodes::default(),
+            region: Region::CN,
+            key: &|_| Ok(fields::tests::key(self.dir.path())),
+        };
+        let mut out = Vec::new();
+        let done = match args.command {
+            CasesCommand::Find(args) => {
+                look::find(&args, &context, &mut input.as_bytes(), &mut out).await
+            }
+            command => run(CasesArgs { command }, &context, &mut out).await,
+        };
+        let printed = String::from_utf8(out).unwrap();
+        done.map(|()| printed.clone())
+            .map_err(|e| format!("{printed}{e:#}"))
+    }
+}
+
+const CARD: &str = "案件编号,客户号,姓名,身份证号,卡号,委案金额,本人电话\n\
+    C1,D1,王小明,11010519491231002X,4111111111111111,1000.50,13800138000\n";
+
+#[tokio::test]
+async fn a_case_is_imported_found_shown_marked_and_paid() {
+    let desk = Desk::new().await;
+    let cards = desk.file("cards.csv", CARD);
+    let import = format!("import {cards} --client bank --batch B1 --template credit-card");
+    let preview = desk
+        .run(&format!("{import} --new-client Bank --preview"), "")
+        .await
+        .unwrap();
+    assert!(
+        preview.contains("preview, nothing was imported: 1 rows: 1 new cases"),
+        "{preview}"
+    );
+    let done = desk.run(&import, "").await.unwrap();
+    assert!(
+        done.contains("1 rows: 1 new cases, 1 new numbers") && done.contains("import 1"),
+        "{done}"
+    );
+    for (by, number) in [
+        ("--identity", "110105-19491231-002x\n"),
+        ("--card", "4111 1111 1111 1111"),
+        ("--number", "138 0013 8000"),
+    ] {
+        let found = desk.run(&format!("find {by}"), number).await.unwrap();
+        assert!(found.contains("C1") && found.contains("open"), "{found}");
+    }
+    let none = desk
+        .run("find --card", "4111111111111112")
+        .await
+        .unwrap_err();
+    assert!(none.contains("no case with this number"), "{none}");
+    let bad = desk
+        .run("find --identity", "110105194912310021")
+        .await
+        .unwrap_err();
+    assert!(
+        bad.contains("check digit") && !bad.contains("1101051949"),
+        "{bad}"
+    );
+    desk.run("mark 1 red", "").await.unwrap();
+    let shown = desk.run("show 1", "").await.unwrap();
+    for part in ["****002X", "****1111", "red", "1000.50 CNY", "王小明"] {
+        assert!(shown.contains(part), "{part} not in {shown}");
+    }
+    assert!(
+        !shown.contains("1101051949") && !shown.contains("41111111"),
+        "{shown}"
+    );
+    let whole = desk.run("show 1 --reveal police", "").await.unwrap();
+    assert!(
+        whole.contains("11010519491231002X") && whole.contains("4111111111111111"),
+        "{whole}"
+    );
+    let paid = desk.file(
+        "paid.csv",
+        "案件编号,流水号,还款金额,还款日期\nC1,=P1,1000.50,2026-11-20\n",
+    );
+    let paid = desk
+        .run(
+            &format!("import {paid} --client bank --kind repayments"),
+            "",
+        )
+        .await
+        .unwrap();
+    assert!(paid.contains("1 cases are settled"), "{paid}");
+    let list = desk
+        .run(
+            "repayments --client bank --from 2026-11-01 --to 2026-11-30 --format csv",
+            "",
+        )
+        .await
+        .unwrap();
+    assert!(
+        list.contains("bank,C1,'=P1,1000.50,CNY,2026-11-20,yes,"),
+        "{list}"
+    );
+    let list = desk
+        .run("repayments --to 2026-10-31 --format csv", "")
+        .await
+        .unwrap();
+    assert_eq!(list.lines().count(), 1, "{list}");
+    let imports = desk.run("imports", "").await.unwrap();
+    assert!(
+        imports.contains("cards.csv") && imports.contains("repayments"),
+        "{imports}"
+    );
+    let mut tx = desk.test.db.read().await.unwrap();
+    let log = access::verify(&mut tx).await.unwrap();
+    assert!(matches!(log, Verdict::Intact { rows: 3, .. }), "{log:?}");
+}
+
+#[tokio::test]
+async fn faulty_rows_are_named_and_written_and_a_template_that_does_not_fit_says_what_is_there() {
+    let desk = Desk::new().await;
+    let bad = desk.file(
+        "bad.csv",
+        "case,debtor,name,relation,number\nC1,D1,N,debtor,12\n",
+    );
+    let errors = desk.dir.path().join("errors.csv").display().to_string();
+    let import = format!("import {bad} --client bank --new-client Bank --batch B1");
+    let refused = desk.run(&import, "").await.unwrap_err();
+    assert!(
+        refused.contains("--errors FILE") && refused.contains("line 2, column number"),
+        "{refused}"
+    );
+    let refused = desk
+        .run(&format!("{import} --errors {errors}"), "")
+        .await
+        .unwrap_err();
+    assert!(refused.contains("the faulty rows are in"), "{refused}");
+    assert!(
+        std::fs::read_to_string(&errors)
+            .unwrap()
+            .contains("ringfence_error")
+    );
+    let misfit = desk
+        .run(&format!("{import} --template credit-card"), "")
+        .await
+        .unwrap_err();
+    assert!(
+        misfit.contains("this column is missing")
+            && misfit.contains("case, debtor, name, relation, number"),
+        "{misfit}"
+    );
+    let unknown = desk
+        .run(&format!("{import} --template moon"), "")
+        .await
+        .unwrap_err();
+    assert!(unknown.contains("templates list"), "{unknown}");
+    let kind = desk
+        .run(&format!("{import} --template updates"), "")
+        .await
+        .unwrap_err();
+    assert!(kind.contains("--kind updates"), "{kind}");
+    let batch = desk
+        .run(&format!("import {bad} --client bank"), "")
+        .await
+        .unwrap_err();
+    assert!(batch.contains("--batch"), "{batch}");
+    let old = desk.file("old.xls", "\u{0}");
+    std::fs::write(&old, [0xd0, 0xcf, 0x11, 0xe0]).unwrap();
+    let old = desk
+        .run(&format!("import {old} --client bank --batch B"), "")
+        .await
+        .unwrap_err();
+    assert!(old.contains("old Excel file"), "{old}");
+}
+
+#[tokio::test]
+async fn a_clients_own_template_goes_before_the_one_for_all_and_the_newest_counts() {
+    let desk = Desk::new().await;
+    let file = desk.file("a.csv", "no,who,n,rel,tel\nC1,D1,N,debtor,13800138000\n");
+    let import = format!("import {file} --client bank --new-client Bank --batch B1 --template own");
+    let own = |heads: &str| {
+        format!(
+            "kind = \"cases\"\nname = \"own\"\n[[column]]\nto = \"case\"\nheads = [\"{heads}\"]\n\
+             [[contact]]\nname = {{ heads = [\"n\"] }}\nrelation_column = {{ heads = [\"rel\"] }}\nnumbers = [{{ heads = [\"tel\"] }}]\n"
+        )
+    };
+    let wrong = desk.file("wrong.toml", "kind = \"cases\"\ncolour = 1\n");
+    let refused = desk
+        .run(&format!("templates check {wrong}"), "")
+        .await
+        .unwrap_err();
+    assert!(
+        refused.contains("wrong.toml") && refused.contains("colour"),
+        "{refused}"
+    );
+    let general = desk.file("general.toml", &own("none"));
+    desk.run(&format!("templates add {general}"), "")
+        .await
+        .unwrap();
+    let misfit = desk.run(&import, "").await.unwrap_err();
+    assert!(
+        misfit.contains("column none: this column is missing"),
+        "{misfit}"
+    );
+    for (heads, version) in [("nothing", 1), ("no", 2)] {
+        let template = desk.file("own.toml", &own(heads));
+        let added = desk
+            .run(&format!("templates add {template} --client bank"), "")
+            .await
+            .unwrap();
+        assert!(added.contains(&format!("version {version}")), "{added}");
+    }
+    let done = desk.run(&import, "").await.unwrap();
+    assert!(done.contains("1 new cases"), "{done}");
+    let list = desk.run("templates list", "").await.unwrap();
+    assert!(
+        list.contains("own") && list.contains("credit-card") && list.contains("bank"),
+        "{list}"
+    );
+    let shown = desk.run("templates show simple", "").await.unwrap();
+    assert!(shown.contains("name = \"simple\""), "{shown}");
+}
+
+#[tokio::test]
+async fn a_contract_has_the_usual_rates_unless_told_otherwise() {
+    let desk = Desk::new().await;
+    let cards = desk.file("cards.csv", CARD);
+    let import =
+        format!("import {cards} --client bank --new-client Bank --batch B1 --template credit-card");
+    desk.run(&import, "").await.unwrap();
+    let add = "contracts add --client bank --contract K1 --from 2026-01-01 --fee 20,28.5,35,42";
+    desk.run(add, "").await.unwrap();
+    let twice = desk.run(add, "").await.unwrap_err();
+    assert!(twice.contains("already"), "{twice}");
+    let list = desk.run("contracts list", "").await.unwrap();
+    for part in ["85 %", "60 %", "28.5 %", "above_360", "5 %"] {
+        assert!(list.contains(part), "{part} not in {list}");
+    }
+    for (rest, said) in [
+        ("--fee 20,28", "four rates"),
+        ("--fee 20,28,35,420", "no rate from 0 to 100"),
+        ("--fee 20,28,35,4.001", "finer than"),
+        (
+            "--fee 20,28,35,42 --minimum 90,30,15,5",
+            "above the base rate",
+        ),
+        ("--fee 20,28,35,42 --to 2025-01-01", "before --from"),
+    ] {
+        let line = format!("contracts add --client bank --contract K2 --from 2026-01-01 {rest}");
+        let error = desk.run(&line, "").await.unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    desk.run(
+        "contracts assign --client bank --contract K1 --batch B1",
+        "",
+    )
+    .await
+    .unwrap();
+    let none = desk
+        .run(
+            "contracts assign --client bank --contract K1 --batch B9",
+            "",
+        )
+        .await
+        .unwrap_err();
+    assert!(none.contains("no batch"), "{none}");
+    let sqlite = desk.run("pull --client bank", "").await.unwrap_err();
+    assert!(sqlite.contains("need PostgreSQL"), "{sqlite}");
+}

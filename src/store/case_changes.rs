@@ -1,0 +1,202 @@
+//! What changes in a case that is on file: carried out in one transaction with its history.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Result, Tx,
+    case_bulk::{self, NewPerson},
+    cases, persons,
+    repayments::{self, NewRepayment},
+};
+use crate::ids::{CaseId, DebtorId};
+
+statements! {
+    UPDATE("change a case") =
+        "UPDATE cases SET placed_e4 = COALESCE($2, placed_e4), balance_e4 = COALESCE($3, balance_e4),
+                principal_e4 = COALESCE($4, principal_e4), interest_e4 = COALESCE($5, interest_e4),
+                fees_e4 = COALESCE($6, fees_e4), overdue_days = COALESCE($7, overdue_days),
+                bucket = COALESCE($8, bucket), region = COALESCE($9, region), fields = COALESCE($10, fields),
+                card_hash = COALESCE($11, card_hash), card_box = COALESCE($12, card_box),
+                card_last4 = COALESCE($13, card_last4)
+         WHERE id = $1";
+    NAME("change the name of a debtor") = "UPDATE debtors SET name = $2 WHERE id = $1";
+    NOTE("note the history of a case") =
+        "INSERT INTO case_changes (case_id, at_ms, actor, kind, before, after, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    OF_CASE("read the history of a case") =
+        "SELECT at_ms, actor, kind, before, after, reason FROM case_changes WHERE case_id = $1 ORDER BY id";
+}
+
+/// A change of a case. `None` and empty lists change nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    /// The case.
+    pub case: i64,
+    /// Placed, balance, principal, interest, fees.
+    pub amounts: [Option<i64>; 5],
+    /// Days overdue at placement.
+    pub overdue_days: Option<i64>,
+    /// Word of the bucket that follows from them.
+    pub bucket: Option<String>,
+    /// Where the debtor lives.
+    pub region: Option<String>,
+    /// JSON of all the client's own fields.
+    pub fields: Option<String>,
+    /// Hash, box and last four characters of the card number.
+    pub card: Option<(String, String, String)>,
+    /// The debtor that the next two are of.
+    pub debtor: Option<i64>,
+    /// His name.
+    pub name: Option<String>,
+    /// Hash and box of his identity number.
+    pub identity: Option<(String, String)>,
+    /// People, numbers and addresses that are new.
+    pub people: Vec<NewPerson>,
+    /// A payment.
+    pub payment: Option<NewRepayment>,
+    /// For the history: what it was, JSON; never an identity or card number.
+    pub before: serde_json::Map<String, serde_json::Value>,
+    /// And what it became.
+    pub after: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What carrying out a change did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Contact points that are new.
+    pub new_points: usize,
+    /// Whether the case was settled by it.
+    pub settled: bool,
+}
+
+/// Carries out a change. Must be in a transaction that, on PostgreSQL, does little else: it takes the guards of persons
+/// that turn out to be one.
+pub async fn apply(
+    tx: &mut Tx,
+    change: &Change,
+    import: Option<i64>,
+    actor: &str,
+    now_ms: i64,
+) -> Result<Applied> {
+    let case = CaseId::new(change.case);
+    let mut applied = Applied::default();
+    if let (Some(debtor), Some((hash, boxed))) = (change.debtor, &change.identity) {
+        persons::learn(tx, DebtorId::new(debtor), hash, boxed).await?;
+    }
+    if let (Some(debtor), Some(name)) = (change.debtor, &change.name) {
+        tx.execute(&NAME, args![debtor, name]).await?;
+    }
+    let [placed, balance, principal, interest, fees] = change.amounts;
+    let (hash, boxed, last4) = match &change.card {
+        Some((hash, boxed, last4)) => {
+            (Some(hash.clone()), Some(boxed.clone()), Some(last4.clone()))
+        }
+        None => (None, None, None),
+    };
+    let changes_row = change.amounts.iter().any(Option::is_some)
+        || change.overdue_days.is_some()
+        || change.region.is_some()
+        || change.fields.is_some()
+        || hash.is_some();
+    if changes_row {
+        let args = args![
+            case,
+            placed,
+            balance,
+            principal,
+            interest,
+            fees,
+            change.overdue_days,
+            change.bucket.clone(),
+            change.region.clone(),
+            change.fields.clone(),
+            hash,
+            boxed,
+            last4
+        ];
+        tx.execute(&UPDATE, args).await?;
+    }
+    if !change.people.is_empty() {
+        let people: Vec<_> = change.people.iter().map(|person| (case, person)).collect();
+        applied.new_points = case_bulk::enter_people(tx, &people, now_ms).await?;
+    }
+    if !change.after.is_empty() {
+        let (before, after) = (
+            serde_json::Value::Object(change.before.clone()),
+            serde_json::Value::Object(change.after.clone()),
+        );
+        note(tx, case, "update", &before, &after, "import", actor, now_ms).await?;
+    }
+    if balance == Some(0) {
+        let reason = "the client reports that nothing is owed";
+        applied.settled = cases::settle(tx, case, reason, actor, now_ms).await?;
+    }
+    if let Some(payment) = &change.payment {
+        applied.settled |= repayments::enter(tx, case, payment, import, actor, now_ms)
+            .await?
+            .settled;
+    }
+    Ok(applied)
+}
+
+/// Notes one change in a case's history.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "these are the columns, in their order"
+)]
+pub async fn note(
+    tx: &mut Tx,
+    case: CaseId,
+    kind: &str,
+    before: &serde_json::Value,
+    after: &serde_json::Value,
+    reason: &str,
+    actor: &str,
+    now_ms: i64,
+) -> Result<()> {
+    let args = args![
+        case,
+        now_ms,
+        actor,
+        kind,
+        before.to_string(),
+        after.to_string(),
+        reason
+    ];
+    tx.execute(&NOTE, args).await.map(drop)
+}
+
+/// One line of a case's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// When.
+    pub at_ms: i64,
+    /// Who.
+    pub actor: String,
+    /// What kind of change.
+    pub kind: String,
+    /// What it was, JSON.
+    pub before: String,
+    /// What it became, JSON.
+    pub after: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The history of a case, oldest first.
+pub async fn of_case(tx: &mut Tx, case: CaseId) -> Result<Vec<Noted>> {
+    tx.fetch_all(&OF_CASE, args![case])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Noted {
+                at_ms: row.get("at_ms")?,
+                actor: row.get("actor")?,
+                kind: row.get("kind")?,
+                before: row.get("before")?,
+                after: row.get("after")?,
+                reason: row.get("reason")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! Repayments: money that came in on a case, as the client reported it. A case whose balance is paid closes by itself.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Result, Tx, bulk::Among, cases};
+use crate::ids::{CaseId, ClientId};
+
+statements! {
+    INSERT("enter a repayment") =
+        "INSERT INTO repayments (client_id, case_id, reference, amount_e4, currency, paid_on, settles, agent_id,
+                                 import_id, created_at_ms)
+         SELECT client_id, id, $2, $3, $4, $5, $6, agent_id, $7, $8 FROM cases WHERE id = $1
+         ON CONFLICT (client_id, reference) DO NOTHING";
+    TAKE_OFF("take a repayment off the balance") =
+        "UPDATE cases SET repaid_e4 = repaid_e4 + $2, balance_e4 = balance_e4 - $2 WHERE id = $1
+         RETURNING balance_e4";
+    SETTLES("note that a repayment settled the case") =
+        "UPDATE repayments SET settles = 1
+         WHERE reference = $2 AND client_id = (SELECT client_id FROM cases WHERE id = $1)";
+    OF_CASE("list the repayments of a case") =
+        "SELECT reference, amount_e4, currency, paid_on, settles FROM repayments WHERE case_id = $1 ORDER BY id";
+    LIST("list the repayments") =
+        "SELECT r.id, k.code AS client, c.reference AS case_reference, r.reference, r.amount_e4, r.currency, r.paid_on,
+                r.settles, COALESCE(a.code, '') AS agent, r.created_at_ms
+         FROM repayments r JOIN clients k ON k.id = r.client_id JOIN cases c ON c.id = r.case_id
+              LEFT JOIN agents a ON a.id = r.agent_id
+         WHERE (CAST($1 AS BIGINT) IS NULL OR r.client_id = $1) AND r.paid_on >= $2 AND r.paid_on <= $3 AND r.id > $4
+         ORDER BY r.id LIMIT $5";
+}
+
+static KNOWN: Among = Among::new(
+    "look up repayments",
+    "SELECT reference, case_id, amount_e4, currency, paid_on FROM repayments WHERE client_id = $1 AND reference IN",
+    1,
+    "",
+);
+
+/// The statements that are made of parts.
+#[cfg(test)]
+pub(crate) fn texts() -> Vec<super::sql::Sql> {
+    super::bulk::texts_of(&[], &[&KNOWN])
+}
+
+/// A repayment to be entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRepayment {
+    /// The client's number of it.
+    pub reference: String,
+    /// How much; negative for one taken back.
+    pub amount_e4: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// On which day.
+    pub paid_on: String,
+    /// Whether the client calls the case settled with it.
+    pub settles: bool,
+}
+
+/// What entering a repayment did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entered {
+    /// Whether it was new.
+    pub new: bool,
+    /// Whether the case was settled by it.
+    pub settled: bool,
+}
+
+/// Enters a repayment once, takes it off the balance, and settles the case if nothing is left or the client says so:
+/// the case and its queued callbacks end in this very transaction.
+pub async fn enter(
+    tx: &mut Tx,
+    case: CaseId,
+    new: &NewRepayment,
+    import: Option<i64>,
+    actor: &str,
+    now_ms: i64,
+) -> Result<Entered> {
+    let args = args![
+        case,
+        &new.reference,
+        new.amount_e4,
+        &new.currency,
+        &new.paid_on,
+        new.settles,
+        import,
+        now_ms
+    ];
+    if tx.execute(&INSERT, args).await? == 0 {
+        return Ok(Entered {
+            new: false,
+            settled: false,
+        });
+    }
+    let row = tx.fetch_one(&TAKE_OFF, args![case, new.amount_e4]).await?;
+    let left: i64 = row.get("balance_e4")?;
+    // Of a case whose balance the client never told nothing can be said to be paid.
+    let paid = left <= 0 && left.saturating_add(new.amount_e4) > 0;
+    let mut settled = false;
+    if new.settles || paid {
+        tx.execute(&SETTLES, args![case, &new.reference]).await?;
+        settled = cases::settle(tx, case, "repaid", actor, now_ms).await?;
+    }
+    Ok(Entered { new: true, settled })
+}
+
+/// A repayment that is on file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its case.
+    pub case: CaseId,
+    /// How much.
+    pub amount_e4: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// On which day.
+    pub paid_on: String,
+}
+
+/// What is on file of a client's repayments, by their numbers.
+pub async fn known(
+    tx: &mut Tx,
+    client: ClientId,
+    references: &[&str],
+) -> Result<HashMap<String, Known>> {
+    let keys: Vec<_> = references.iter().map(|r| (*r).into()).collect();
+    let rows = KNOWN.fetch(tx, &[client.into()], &keys).await?;
+    rows.iter()
+        .map(|row| {
+            let known = Known {
+                case: CaseId::new(row.get("case_id")?),
+                amount_e4: row.get("amount_e4")?,
+                currency: row.get("currency")?,
+                paid_on: row.get("paid_on")?,
+            };
+            Ok((row.get("reference")?, known))
+        })
+        .collect()
+}
+
+/// A repayment as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Our id.
+    pub id: i64,
+    /// Code of the client.
+    pub client: String,
+    /// The client's case number.
+    pub case_reference: String,
+    /// The client's number of it.
+    pub reference: String,
+    /// How much.
+    pub amount_e4: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// On which day.
+    pub paid_on: String,
+    /// Whether the case was settled with it.
+    pub settles: bool,
+    /// Code of the agent whose case it was; empty if it was nobody's.
+    pub agent: String,
+    /// When it was entered.
+    pub created_at_ms: i64,
+}
+
+/// Repayments of a client (`None`: of all) paid between two days, both included, after an id, in the order of entry.
+pub async fn list(
+    tx: &mut Tx,
+    client: Option<ClientId>,
+    from: &str,
+    to: &str,
+    after: i64,
+    most: u32,
+) -> Result<Vec<Line>> {
+    tx.fetch_all(&LIST, args![client, from, to, after, most])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Line {
+                id: row.get("id")?,
+                client: row.get("client")?,
+                case_reference: row.get("case_reference")?,
+                reference: row.get("reference")?,
+                amount_e4: row.get("amount_e4")?,
+                currency: row.get("currency")?,
+                paid_on: row.get("paid_on")?,
+                settles: row.flag("settles")?,
+                agent: row.get("agent")?,
+                created_at_ms: row.get("created_at_ms")?,
+            })
+        })
+        .collect()
+}
+
+/// The repayments of a case, in the order of entry.
+pub async fn of_case(tx: &mut Tx, case: CaseId) -> Result<Vec<NewRepayment>> {
+    tx.fetch_all(&OF_CASE, args![case])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(NewRepayment {
+                reference: row.get("reference")?,
+                amount_e4: row.get("amount_e4")?,
+                currency: row.get("currency")?,
+                paid_on: row.get("paid_on")?,
+                settles: row.flag("settles")?,
+            })
+        })
+        .collect()
+}
