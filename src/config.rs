@@ -79,6 +79,8 @@ pub struct Store {
     pub url: String,
     /// This daemon's name among those that share the database.
     pub node: String,
+    /// Where the ends of calls wait, encrypted, while the database is away.
+    pub journal_dir: PathBuf,
 }
 
 /// Where recordings rest.

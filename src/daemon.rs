@@ -16,6 +16,7 @@ use crate::{
     cases::fields::{FieldKey, KEY_NAME},
     clock::Clock,
     config::{Config, SecretSource},
+    fact_journal::{self, FactJournal, Replayed},
     library::Library,
     phone::{Region, ShortCodes},
     policy::Preset,
@@ -68,6 +69,18 @@ impl Daemon {
         let db = open_store(config).await?;
         let recorder =
             Recorder::start(vault.clone()).context("cannot start the recorder's threads")?;
+        let facts = open_fact_journal(config)?;
+        let told = facts.replay(&db).await.context(
+            "store.journal_dir: what the database could not be told before it went away",
+        )?;
+        if told != Replayed::default() {
+            tracing::warn!(
+                told = told.told,
+                known = told.known,
+                left = told.left,
+                "the database was told how calls ended while it was away"
+            );
+        }
         settle::everything(&db, &recorder, &clock, &config.store.node).await?;
         let fields = {
             let mut tx = db.read().await?;
@@ -97,6 +110,7 @@ impl Daemon {
                 trunk: trunk.clone(),
                 engine,
                 recorder,
+                facts,
                 vault: vault.clone(),
                 rules: Arc::new(preset.rules()),
             },
@@ -222,6 +236,13 @@ pub fn field_key(config: &Config, make: bool) -> anyhow::Result<FieldKey> {
     let root = root_key(config)?;
     let key = NamedKey::open(&config.vault.keys_dir, KEY_NAME, &root, make)?;
     Ok(FieldKey::new(key))
+}
+
+/// Opens the journal of what the database could not be told. Its key is made with the first file it has to hold.
+fn open_fact_journal(config: &Config) -> anyhow::Result<FactJournal> {
+    let (keys, root) = (&config.vault.keys_dir, root_key(config)?);
+    let key = NamedKey::open(keys, fact_journal::KEY_NAME, &root, true)?;
+    FactJournal::open(&config.store.journal_dir, key).context("store.journal_dir")
 }
 
 /// Starts the audio plane on `bind`, and proves that a leg could be opened.

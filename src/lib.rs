@@ -12,6 +12,7 @@ pub mod config;
 pub mod coverage;
 pub mod daemon;
 pub mod export;
+pub mod fact_journal;
 pub mod ids;
 pub mod library;
 pub mod logging;

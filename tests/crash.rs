@@ -230,6 +230,53 @@ fn a_kill_while_it_rings_at_the_customer_leaves_nothing_ringing() {
 }
 
 #[test]
+fn a_call_that_ended_while_the_database_was_away_is_known_after_a_kill() {
+    let scene = scene(&people("1700", 3));
+    let daemon = Daemon::start(&scene.setup);
+    let agent = scene.floor.agent(&daemon);
+    let (call, _) = talk(&agent, 1);
+    // Another program writes and does not come to an end.
+    let mut other = Store::open(&scene.setup);
+    other.run("BEGIN IMMEDIATE");
+    agent.delete(&format!("/api/v1/calls/{call}"));
+    let kept = eventually("the end of the call in the journal", SOON, || {
+        files(&scene.setup.path("journal"))
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|kind| kind == "fact"))
+    });
+    assert_eq!(kept.file_stem().unwrap().to_str(), Some(call.as_str()));
+    daemon.kill();
+    other.run("ROLLBACK");
+
+    let daemon = Daemon::start(&scene.setup);
+    scene.settled();
+    let ended = reach(&scene.floor.agent(&daemon), &call, "ended");
+    assert_eq!(
+        (&ended["cause"], &ended["class"]),
+        (&json!("answered"), &json!("callee")),
+        "{ended}"
+    );
+    assert_eq!(
+        other.texts("SELECT ended_by || ' ' || settled FROM attempts"),
+        ["agent 0"],
+        "told, not guessed"
+    );
+    assert!(!kept.exists(), "what the database knows is forgotten");
+    let recording = recording_of(&daemon.api(&scene.floor.compliance), &call);
+    assert_eq!(recording["coverage"], 1.0, "{recording}");
+    let log = daemon.log();
+    let errors: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" ERROR "))
+        .collect();
+    assert!(
+        errors.len() == 1 && errors[0].contains("cannot be closed yet"),
+        "{errors:?}"
+    );
+    daemon.kill();
+}
+
+#[test]
 fn a_kill_while_it_rings_at_the_agent_leaves_nothing_ringing() {
     let scene = scene(&people("1700", 2));
     let mut desk = Phone::start(&Line {

@@ -219,13 +219,14 @@ fn configuration(dir: &Path, listen: SocketAddr) -> anyhow::Result<String> {
     Ok(format!(
         "# Written by `ringfence demo` at each start, for the commands that are tried on its floor.\n\
          [server]\nlisten = \"{listen}\"\n\
-         [store]\nurl = {}\n\
+         [store]\nurl = {}\njournal_dir = {}\n\
          [vault]\ndir = {}\nkeys_dir = {}\nroot_key = {}\nreserve_mib = 16\n\
          [trunk]\nserver = \"{PRACTICE}\"\n\
          [media]\nports = \"24000-27999\"\n\
          [calls]\nwrap_up_s = 0\n\
          [clock]\nsource = \"practice\"\n",
         text(format!("sqlite:{dir}/ringfence.db")),
+        at("journal"),
         at("vault"),
         at("keys"),
         at("root-key"),

@@ -30,6 +30,7 @@ impl Default for Store {
         Self {
             url: "sqlite:/var/lib/ringfence/ringfence.db".into(),
             node: "floor".into(),
+            journal_dir: "/var/lib/ringfence/journal".into(),
         }
     }
 }

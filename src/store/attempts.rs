@@ -5,6 +5,8 @@
 //! While a row is open it counts against every cap, as unanswered and as connected; closing releases what did not
 //! happen, all of it if no customer INVITE left.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Result, Tx, contact_points::Target, db::Row, events, rollups, users::User};
 use crate::{
     call::{Cause, Class, Outcome, Party},
@@ -74,7 +76,7 @@ pub enum Seizure {
 }
 
 /// How an attempt ended, in wall-clock time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closing {
     /// Why.
     pub cause: Cause,

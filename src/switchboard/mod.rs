@@ -29,6 +29,7 @@ use crate::{
         task::{CallTask, Floorwork},
     },
     clock::{Clock, ClockTrust},
+    fact_journal::FactJournal,
     ids::{AgentId, CallId, ClientId, ContactPointId, ReceiptId, UserId},
     phone::{Region, ShortCodes},
     policy::{Extension, Extensions, Refusal, RuleSet},
@@ -55,6 +56,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Into the vault.
     pub recorder: Recorder,
+    /// What the database cannot be told yet.
+    pub facts: FactJournal,
     /// The vault itself, to ask whether it has room.
     pub vault: Vault,
     /// The rules.
@@ -322,6 +325,7 @@ impl Switchboard {
             trunk: parts.trunk,
             engine: parts.engine,
             recorder: parts.recorder,
+            facts: parts.facts,
             events: events.clone(),
             node: settings.node.clone(),
             media_address: settings.media_address,

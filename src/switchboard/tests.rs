@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use ringfence_media::EngineConfig;
-use ringfence_recordings::{RootKey, VaultConfig};
+use ringfence_recordings::{NamedKey, RootKey, VaultConfig};
 use secrecy::SecretString;
 
 use super::*;
 use crate::{
     config::Transport,
+    fact_journal::KEY_NAME,
     phone::PhoneNumber,
     policy::Preset,
     practice::{self, PracticePbx},
@@ -79,6 +80,9 @@ async fn house(debtor: &str) -> House {
         free_floor: 0,
         ..VaultConfig::new(dir.path().join("vault"), dir.path().join("keys"))
     };
+    let root = RootKey::load(&key).unwrap();
+    let facts = NamedKey::open(&config.keys, KEY_NAME, &root, true).unwrap();
+    let facts = FactJournal::open(&dir.path().join("journal"), facts).unwrap();
     let vault = Vault::open(config, RootKey::load(&key).unwrap()).unwrap();
     let engine = Engine::start(EngineConfig {
         threads: 1,
@@ -95,6 +99,7 @@ async fn house(debtor: &str) -> House {
             trunk,
             engine,
             recorder: Recorder::start(vault.clone()).unwrap(),
+            facts,
             vault,
             rules: Arc::new(Preset::CnPlan.rules()),
         },

@@ -51,11 +51,12 @@ impl Setup {
         let text = format!(
             "[server]\nlisten = '{http}'\n\
              [log]\nlevel = 'info'\n\
-             [store]\nurl = 'sqlite:{database}'\n\
+             [store]\nurl = 'sqlite:{database}'\njournal_dir = '{journal}'\n\
              [vault]\ndir = '{vault}'\nkeys_dir = '{keys}'\nroot_key = '{root_key}'\nreserve_mib = 1\n\
              [trunk]\nserver = '{pbx}'\nbind = '{sip}'\nuser = '{USER}'\npassword = '{password}'\n\
              [clock]\ntrust = 'host'\n",
             database = at("ringfence.db"),
+            journal = at("journal"),
             vault = at("vault"),
             keys = at("keys"),
             root_key = at("root-key"),

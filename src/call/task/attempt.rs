@@ -62,6 +62,9 @@ impl CallTask {
                 metrics::counter!("ringfence_attempts_not_closed_total").increment(1);
                 break;
             }
+            if told.is_none() {
+                self.keep(&closing).await;
+            }
             let now = self.now();
             if told.is_none_or(|told| now.saturating_duration_since(told) >= CLOSE_REMIND) {
                 told = Some(now);
@@ -69,9 +72,25 @@ impl CallTask {
             }
             tokio::time::sleep(STORE_RETRY).await;
         }
+        if told.is_some() {
+            self.floor.facts.forget(self.call);
+        }
         self.herald.ended(outcome.cause);
         if let Some(over) = self.over.take() {
             let _ = over.send(outcome.connected);
+        }
+    }
+
+    /// While the database is away the end waits in memory, and on the disk for the case that the daemon dies.
+    async fn keep(&self, closing: &Closing) {
+        let (facts, call, closing) = (self.floor.facts.clone(), self.call, closing.clone());
+        let kept = tokio::task::spawn_blocking(move || facts.keep(call, &closing)).await;
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%call, %error, "the end of a call lies in memory only while the database is away");
+            }
+            Err(error) => tracing::error!(%call, %error, "keeping the end of a call broke off"),
         }
     }
 }

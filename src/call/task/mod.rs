@@ -52,6 +52,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    fact_journal::FactJournal,
     ids::{AgentId, CallId},
     policy::Permit,
     recorder::Recorder,
@@ -79,6 +80,8 @@ pub struct Floorwork {
     pub engine: Engine,
     /// Into the vault.
     pub recorder: Recorder,
+    /// What the database cannot be told yet.
+    pub facts: FactJournal,
     /// Who wants to know.
     pub events: broadcast::Sender<News>,
     /// This daemon among those that share the database.
