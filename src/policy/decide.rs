@@ -262,7 +262,7 @@ pub(super) fn ringing(
     let ring_until_ms = closes_ms
         .saturating_sub(error_ms)
         .saturating_sub(ring.guard_ms);
-    let left_ms = ring_until_ms.saturating_sub(now_ms);
+    let left_ms = ring_until_ms.saturating_sub(now_ms).min(ring.longest_ms);
     if left_ms < ring.shortest_ms {
         return Err(vec![Reason::WindowClosing {
             zone: zone.to_owned(),
@@ -274,7 +274,7 @@ pub(super) fn ringing(
         valid_until_ms: now_ms
             .saturating_add(ring.permit_ms)
             .min(ring_until_ms.saturating_sub(ring.shortest_ms)),
-        ring_ms: left_ms.min(ring.longest_ms),
+        ring_ms: left_ms,
         ring_until_ms,
         closes_at_ms: closes_ms,
         agreement: agreement.map(|agreement| agreement.id),

@@ -19,7 +19,7 @@ use crate::ids::{CaseId, ClientId, ContactPointId};
 ///
 /// 1: window, guard, third-party lock, caps. 2: bars, agreements, special days, pauses, gaps, persons, other agencies'
 /// calls. What 1 looked at 2 judges alike, so receipts of 1 are decided again by the same code: what they do not hold
-/// is empty.
+/// is empty. (Only where rules did not lock third parties, 1 let pass one who had refused; it had no such rules.)
 pub const EVALUATOR_VERSION: u32 = 2;
 
 /// The form of the receipt itself; each evaluator so far has its own.

@@ -523,7 +523,7 @@ impl Faults<'_> {
     }
 
     fn sense(&mut self, own: &RuleSet) {
-        match own.check() {
+        match own.check_written() {
             Ok(()) => {}
             Err(RuleError::Sense { key, what }) => self.add(key, FaultKind::Sense(what)),
             Err(RuleError::Form(what)) => self.add("", FaultKind::Form(what)),

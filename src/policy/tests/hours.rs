@@ -274,13 +274,7 @@ fn a_number_of_north_america_is_placed_by_its_region_and_one_of_no_region_by_its
         zones.names.iter().any(|zone| zone == "Pacific/Honolulu"),
         "{zones:?}"
     );
-    // Nobody can say where an international free-phone number rings.
-    let nowhere = number("+80012345678");
-    assert_eq!(Zones::of(&nowhere).source, ZoneSource::Nowhere);
-    let mut facts = facts_at(shanghai(12, 0, 0, 0));
-    facts.zones = Zones::of(&nowhere);
-    facts.number = nowhere;
-    let decision = decide(&facts, &now(shanghai(12, 0, 0, 0)));
-    assert!(codes(&decision).contains(&"zone_unknown"));
-    assert!(regions_of(&facts.number).is_empty());
+    // An international free-phone number rings nowhere in particular, and is not taken for a number at all.
+    let nowhere = PhoneNumber::parse("+80012345678", Region::CN, &ShortCodes::default());
+    assert!(nowhere.is_err());
 }

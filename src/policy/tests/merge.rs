@@ -59,7 +59,7 @@ fn merging_takes_the_stricter_of_both_in_every_respect() {
     merged.check().unwrap();
     assert_eq!(
         (merged.name.as_str(), merged.revision.as_str()),
-        ("cn-plan+bank", "1+4")
+        ("cn-plan+bank", "2+4")
     );
     let texts = |spans: &[Span]| spans.iter().map(Span::to_string).collect::<Vec<_>>();
     assert_eq!(
@@ -100,6 +100,18 @@ fn merging_takes_the_stricter_of_both_in_every_respect() {
         merged.merge_strictest(&merged).window.week,
         merged.window.week
     );
+}
+
+#[test]
+fn rules_that_want_longer_ringing_than_others_allow_merge_to_no_calls() {
+    let ours = stricter(&BANK.replace("longest_ms = 45000", "longest_ms = 12000"));
+    let merged = Arc::new(ours.merge_strictest(&Preset::CnPlan.rules()));
+    let decision = decide_with(|facts, now| {
+        facts.counts = uncalled(&merged, &facts.zones, now.wall_ms);
+        facts.rules = merged.clone();
+    });
+    assert_eq!(codes(&decision), ["window_closing"]);
+    assert_eq!(replay(decision.receipt.text()).unwrap(), decision);
 }
 
 #[test]

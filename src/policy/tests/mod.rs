@@ -4,6 +4,7 @@
 //! a year of dials judged by a checker of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod checker;
 mod clocks;
 mod dice;
 mod hours;
@@ -12,6 +13,7 @@ mod proof;
 mod random;
 mod stricter;
 mod sweep;
+mod year;
 
 use std::sync::Arc;
 

@@ -87,6 +87,53 @@ fn a_receipt_with_mad_offsets_is_refused_without_a_panic() {
     }
 }
 
+/// Written by evaluator 1, when the rules had window, ring, third parties and caps only.
+const OF_EVALUATOR_1: [(&str, &[&str]); 5] = [
+    (include_str!("receipts/v1-allowed.json"), &[]),
+    (
+        include_str!("receipts/v1-refused.json"),
+        &[
+            "window_closing",
+            "case_not_open",
+            "not_of_this_case",
+            "number_barred",
+            "third_party_locked",
+            "cap_reached",
+            "counter_missing",
+        ],
+    ),
+    (
+        include_str!("receipts/v1-zones.json"),
+        &["outside_window", "outside_window"],
+    ),
+    (
+        include_str!("receipts/v1-merged.json"),
+        &["counter_missing"],
+    ),
+    (include_str!("receipts/v1-clock.json"), &["clock_untrusted"]),
+];
+
+#[test]
+fn receipts_of_evaluator_1_still_decide_again_to_the_same_byte() {
+    for (text, codes_then) in OF_EVALUATOR_1 {
+        let text = text.trim_end();
+        let again = replay(text).unwrap();
+        let codes = codes(&again);
+        assert!(codes.starts_with(codes_then), "{codes:?}");
+        assert_eq!(again.is_allowed(), codes_then.is_empty());
+        assert_eq!(again.receipt.text(), text);
+        // And they can be explained, and judged by rules of today.
+        let lines = explain(text).unwrap();
+        assert_eq!(
+            again.is_allowed(),
+            !lines.iter().any(|l| l.outcome == Outcome::Refused)
+        );
+        replay_against(text, &Preset::CnPlan.rules()).unwrap();
+        let altered = text.replace("\"error_ms\":0", "\"error_ms\":99999999");
+        assert!(altered == text || replay(&altered).is_err());
+    }
+}
+
 #[test]
 fn a_permit_comes_from_an_allow_alone_and_once() {
     let mut decision = decide_with(|_, _| {});

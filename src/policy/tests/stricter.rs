@@ -223,7 +223,7 @@ fn broken_files_say_what_is_wrong_and_where() {
         (
             &format!("{HEAD}[ring]\nclause = \"x\"\nshortest_ms = 61000\n"),
             4,
-            "not above longest_ms",
+            "not be above longest_ms",
         ),
         (
             &format!("{HEAD}[[gaps]]\nclause = \"x\"\nscope = \"case\"\nminutes = 0\n"),
