@@ -41,6 +41,8 @@ pub struct Config {
     pub policy: Policy,
     /// What makes the wall clock trusted.
     pub clock: Clock,
+    /// Figures.
+    pub figures: Figures,
 }
 
 /// HTTP API and pages.
@@ -196,6 +198,14 @@ pub struct Policy {
     pub display_zone: String,
     /// Country by whose habits a number without `+` is read.
     pub region: String,
+}
+
+/// Figures.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Figures {
+    /// Hours after which a day that is over everywhere is sealed.
+    pub seal_after_h: u64,
 }
 
 /// What makes the wall clock trusted.
@@ -432,6 +442,12 @@ impl Config {
             self.vault.reserve_mib > 1 << 30,
             format!("{} MiB", self.vault.reserve_mib),
             "choose 2^30 MiB (a pebibyte) at most",
+        )?;
+        bound(
+            "figures.seal_after_h",
+            self.figures.seal_after_h > 24 * 31,
+            format!("{} h", self.figures.seal_after_h),
+            "choose a month (744) at most",
         )?;
         bound(
             "policy.display_zone",

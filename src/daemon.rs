@@ -150,6 +150,13 @@ impl Daemon {
             );
         }
         let stop = CancellationToken::new();
+        tokio::spawn(crate::stats::keeper::keep(
+            db.clone(),
+            clock.clone(),
+            config.store.node.clone(),
+            Duration::from_secs(config.figures.seal_after_h * 3600),
+            stop.clone(),
+        ));
         let app = App {
             db: db.clone(),
             switchboard: switchboard.clone(),

@@ -18,10 +18,7 @@ use ringfence_recordings::{NamedKey, VaultError};
 
 use crate::{
     ids::CallId,
-    store::{
-        self, Db,
-        attempts::{self, Closing},
-    },
+    store::{Db, attempts::Closing},
 };
 
 /// Name of the key in the key directory.
@@ -145,7 +142,7 @@ impl FactJournal {
                     continue;
                 }
             };
-            match close(db, call, &closing).await {
+            match db.close_attempt(call, &closing).await {
                 Ok(true) => done.told += 1,
                 Ok(false) => done.known += 1,
                 Err(error) if error.is_unavailable() => return Err(error.into()),
@@ -194,13 +191,6 @@ impl FactJournal {
     }
 }
 
-async fn close(db: &Db, call: CallId, closing: &Closing) -> store::Result<bool> {
-    let mut tx = db.begin().await?;
-    let told = attempts::close(&mut tx, call, closing).await?;
-    tx.commit().await?;
-    Ok(told)
-}
-
 fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::Io { act, path, source }
@@ -216,6 +206,7 @@ mod tests {
     use crate::{
         call::{Cause, Party},
         stats::check,
+        store::attempts,
         store::tests::{NOW_MS, Test, call_id, dial, floor, on_both},
     };
 

@@ -119,7 +119,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Stats(args) => {
             quiet()?;
-            stats::run(args, &daemon::open_store(&load()?).await?, &mut out).await
+            let config = load()?;
+            let db = daemon::open_store(&config).await?;
+            stats::run(args, &db, &Clock::system(config.clock.trust), &mut out).await
         }
         Command::Cases(args) => {
             quiet()?;

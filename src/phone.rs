@@ -33,6 +33,23 @@ pub enum NumberKind {
     Other,
 }
 
+impl NumberKind {
+    /// The stored word, a dimension of the figures.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Mobile => "mobile",
+            Self::FixedOrMobile => "fixed_or_mobile",
+            Self::TollFree => "toll_free",
+            Self::Premium => "premium",
+            Self::Voip => "voip",
+            Self::Short => "short",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Why a text is not a number that may be dialled. None of these repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhoneError {

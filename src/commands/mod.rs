@@ -68,13 +68,19 @@ mod tests {
         Cases(super::cases::CasesArgs),
     }
 
+    /// Two days after the floor of the tests began, when its day is over everywhere.
+    fn clock() -> Clock {
+        let clock = TestClock::standing(NOW_MS + 2 * 86_400_000);
+        Clock::test(clock, TrustMode::Host)
+    }
+
     /// Runs a command line; gives what it printed or its whole error.
     async fn run(test: &Test, line: &str, random: u8) -> Result<String, String> {
         let cli = Cli::try_parse_from(std::iter::once("ringfence").chain(line.split(' ')))
             .map_err(|e| e.to_string())?;
         let mut out = Vec::new();
         let done = match cli.command {
-            Command::Stats(args) => super::stats::run(args, &test.db, &mut out).await,
+            Command::Stats(args) => super::stats::run(args, &test.db, &clock(), &mut out).await,
             Command::Users(args) => {
                 super::users::run(args, &test.db, NOW_MS, [random; 32], &mut out).await
             }
@@ -289,5 +295,54 @@ mod tests {
             differs.contains("agent") && differs.contains("1 do not agree"),
             "{differs}"
         );
+    }
+
+    #[tokio::test]
+    async fn days_are_sealed_once_and_figures_made_anew_from_the_command_line() {
+        let test = Test::sqlite().await;
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
+        let attempt = attempts::by_id(&mut tx, id).await.unwrap().unwrap();
+        let closing = Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
+        attempts::close(&mut tx, id, &closing).await.unwrap();
+        tx.commit().await.unwrap();
+        let sealed = run(&test, "stats seal", 0).await.unwrap();
+        assert!(
+            sealed.starts_with(&format!("{DATE}: sealed, 1 attempts")),
+            "{sealed}"
+        );
+        assert!(
+            !run(&test, "stats seal", 0)
+                .await
+                .unwrap()
+                .contains("attempts")
+        );
+        let lose = Sql {
+            act: "lose figures",
+            text: "DELETE FROM rollup_days",
+        };
+        let mut tx = test.db.begin().await.unwrap();
+        tx.execute(&lose, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        let lost = run(&test, "stats check", 0).await.unwrap_err();
+        assert!(
+            lost.contains("the seal is broken") && lost.contains("stats rebuild"),
+            "{lost}"
+        );
+        let made = run(&test, "stats rebuild", 0).await.unwrap();
+        assert!(
+            made.contains("1 days looked at, 1 changed, 12 rows"),
+            "{made}"
+        );
+        let agree = run(&test, &format!("stats check --from {DATE}"), 0)
+            .await
+            .unwrap();
+        assert!(
+            agree.contains("1 sealed days, 0 corrections: all agree"),
+            "{agree}"
+        );
+        let turned = run(&test, "stats seal --from 2026-11-02 --to 2026-11-01", 0).await;
+        assert!(turned.unwrap_err().contains("is after"));
     }
 }

@@ -6,10 +6,13 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
+    clock::Clock,
     export,
     stats::{
-        check,
+        check, rebuild,
         report::{self, By, Report},
+        rollup::Row,
+        seal::{self, Sealing},
     },
     store::Db,
 };
@@ -27,16 +30,51 @@ pub struct StatsArgs {
 pub enum StatsCommand {
     /// Attempts, seizures, connected, connect rate with its 95 % interval, ASR, NER and talk time
     ConnectRate(ConnectRateArgs),
-    /// Recount every figure from the attempts; fails and lists every difference if one does not agree
-    Check,
+    /// Recount every figure from the attempts and prove every seal; fails and lists every difference if one does not agree
+    Check(Days),
+    /// Recount and seal the days that are over everywhere; what changes afterwards is a dated correction
+    Seal(Days),
+    /// Make the figures anew from the attempts, while calls go on
+    Rebuild(Days),
     /// What each figure means, in English and Chinese
     Definitions,
+}
+
+/// Which days a command is about.
+#[derive(Debug, Args)]
+pub struct Days {
+    /// First day, as YYYY-MM-DD local to the person called; the first there is if left out
+    #[arg(long)]
+    pub from: Option<jiff::civil::Date>,
+    /// Last day, included; the last there is if left out
+    #[arg(long)]
+    pub to: Option<jiff::civil::Date>,
+}
+
+impl Days {
+    fn range(&self) -> anyhow::Result<(String, String)> {
+        let (from, to) = range(self.from, self.to)?;
+        Ok((from.to_string(), to.to_string()))
+    }
+}
+
+fn range(
+    from: Option<jiff::civil::Date>,
+    to: Option<jiff::civil::Date>,
+) -> anyhow::Result<(jiff::civil::Date, jiff::civil::Date)> {
+    let from = from.unwrap_or(jiff::civil::date(1970, 1, 1));
+    let to = to.unwrap_or(jiff::civil::date(9999, 12, 31));
+    if from > to {
+        bail!("--from {from} is after --to {to}");
+    }
+    Ok((from, to))
 }
 
 /// Arguments of `ringfence stats connect-rate`.
 #[derive(Debug, Args)]
 pub struct ConnectRateArgs {
-    /// One line for each: hour, day, agent, client, batch, relation, trunk, caller-id, cause
+    /// One line for each: hour, day, agent, client, batch, team, bucket, relation, number-kind, trunk, caller-id, cause,
+    /// disposition
     #[arg(long, default_value = "hour")]
     pub by: By,
     /// First day, as YYYY-MM-DD local to the person called; the first there is if left out
@@ -65,20 +103,23 @@ pub enum Format {
 ///
 /// # Errors
 /// A range that ends before it begins, a recount that does not agree, or the database.
-pub async fn run(args: StatsArgs, db: &Db, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+pub async fn run(
+    args: StatsArgs,
+    db: &Db,
+    clock: &Clock,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
     match args.command {
         StatsCommand::ConnectRate(args) => {
-            let from = args.from.unwrap_or(jiff::civil::date(1970, 1, 1));
-            let to = args.to.unwrap_or(jiff::civil::date(9999, 12, 31));
-            if from > to {
-                bail!("--from {from} is after --to {to}");
-            }
+            let (from, to) = range(args.from, args.to)?;
             let mut tx = db.read().await?;
             let report = report::connect_rate(&mut tx, args.by, from, to).await?;
             tx.rollback().await?;
             print(&report, args.format, out)
         }
-        StatsCommand::Check => recount(db, out).await,
+        StatsCommand::Check(days) => recount(db, &days, out).await,
+        StatsCommand::Seal(days) => seal_days(db, &days, clock, out).await,
+        StatsCommand::Rebuild(days) => rebuild_days(db, &days, clock, out).await,
         StatsCommand::Definitions => {
             for d in crate::stats::definitions::DEFINITIONS {
                 writeln!(out, "{} = {}\n  {}\n  {}", d.name, d.formula, d.en, d.zh)?;
@@ -115,30 +156,120 @@ fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyho
                  refused, test and inbound calls are no attempts; `ringfence stats definitions` explains each figure",
                 s.connected, s.attempts, s.lost_ours
             )?;
+            if report.corrections > 0 {
+                writeln!(
+                    out,
+                    "{} corrections were made after these days were sealed; the figures hold them",
+                    report.corrections
+                )?;
+            }
         }
     }
     Ok(())
 }
 
-async fn recount(db: &Db, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let found = check::recount(db).await?;
+async fn recount(db: &Db, days: &Days, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let (from, to) = days.range()?;
+    let found = check::recount_days(db, &from, &to).await?;
     for d in &found.differences {
-        let hour = d.hour.map(|h| format!(" {h:02}:00")).unwrap_or_default();
+        let row = match &d.row {
+            Row::Hour {
+                dimension,
+                value,
+                hour,
+            } => format!("{hour:02}:00 {dimension} {value:?}"),
+            Row::Day { dimension, value } => format!("{dimension} {value:?}"),
+            Row::FirstCall { batch, disposition } => {
+                format!("first calls of batch {batch} {disposition:?}")
+            }
+        };
         writeln!(
             out,
-            "{}{hour} {} {:?}: stored {:?}, recounted {:?}",
-            d.date, d.dimension, d.value, d.stored, d.recounted
+            "{} {row}: stored {:?}, recounted {:?}",
+            d.date, d.stored, d.recounted
+        )?;
+    }
+    for date in &found.broken_seals {
+        writeln!(
+            out,
+            "{date}: the seal is broken: figures less corrections are not what was sealed"
         )?;
     }
     let summary = format!(
-        "{} attempts of {} days, {} rows of figures",
-        found.attempts, found.days, found.rows
+        "{} attempts of {} days, {} rows of figures, {} sealed days, {} corrections",
+        found.attempts, found.days, found.rows, found.sealed, found.corrections
     );
-    match found.differences.len() {
-        0 => writeln!(out, "{summary}: all agree")?,
-        n => bail!(
-            "{summary}: {n} do not agree with the attempts, see above; restore a backup and report this"
+    match (found.differences.len(), found.broken_seals.len()) {
+        (0, 0) => writeln!(out, "{summary}: all agree")?,
+        (0, seals) => bail!(
+            "{summary}: {seals} seals are broken, see above; attempts of sealed days were changed past ringfence: \
+             compare with a backup and report this"
+        ),
+        (n, _) => bail!(
+            "{summary}: {n} do not agree with the attempts, see above; `ringfence stats rebuild` makes them anew, but \
+             report this first"
         ),
     }
+    Ok(())
+}
+
+async fn seal_days(
+    db: &Db,
+    days: &Days,
+    clock: &Clock,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let (from, to) = days.range()?;
+    let now_ms = clock.wall_ms();
+    let due = seal::due(db, now_ms, std::time::Duration::ZERO).await?;
+    let mut refused = Vec::new();
+    for date in due.iter().filter(|date| (&from..=&to).contains(date)) {
+        match seal::seal(db, date, now_ms).await? {
+            Sealing::Sealed(day) => writeln!(
+                out,
+                "{date}: sealed, {} attempts, {} rows, SHA-256 {}",
+                day.attempts, day.rows, day.sha256
+            )?,
+            Sealing::Before => writeln!(out, "{date}: was sealed before")?,
+            Sealing::Differs(rows) => refused.push(format!(
+                "{date}: {rows} rows do not agree with the attempts"
+            )),
+            Sealing::Busy => refused.push(format!("{date}: its figures keep changing")),
+        }
+    }
+    if !refused.is_empty() {
+        bail!(
+            "not sealed: {}; see `ringfence stats check`",
+            refused.join("; ")
+        );
+    }
+    writeln!(out, "every day that is over everywhere is sealed")?;
+    Ok(())
+}
+
+async fn rebuild_days(
+    db: &Db,
+    days: &Days,
+    clock: &Clock,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let (from, to) = days.range()?;
+    let holder = format!("command line {}", std::process::id());
+    let mut told = Ok(());
+    let done = rebuild::rebuild(db, &from, &to, &holder, clock, |date, rows| {
+        if rows > 0 && told.is_ok() {
+            told = writeln!(out, "{date}: {rows} rows made anew");
+        }
+    })
+    .await?;
+    told?;
+    writeln!(
+        out,
+        "{} days looked at, {} changed, {} rows written, longest transaction {} ms",
+        done.days,
+        done.changed_days,
+        done.rows,
+        done.longest.as_millis()
+    )?;
     Ok(())
 }

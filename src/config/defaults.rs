@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    Calls, Clock, ClockSource, Log, LogFormat, Media, Policy, SecretSource, Server, Store,
+    Calls, Clock, ClockSource, Figures, Log, LogFormat, Media, Policy, SecretSource, Server, Store,
     Transport, Trunk, Vault,
 };
 use crate::clock::TrustMode;
@@ -102,6 +102,12 @@ impl Default for Policy {
             display_zone: "Asia/Shanghai".into(),
             region: "CN".into(),
         }
+    }
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self { seal_after_h: 12 }
     }
 }
 

@@ -66,4 +66,28 @@ definitions! {
     "mean_ring_ms" 1 "ms" "ring_ms / rung"
         "Ring time: first ringing to answer, or to the end where nobody answered, mean over the seizures that rang."
         "振铃时长：首次振铃至应答（无应答则至结束），对有振铃的占用取平均。";
+    "right_party" 1 "count" "right_party"
+        "Right-party contacts: connected calls in which, by the agent's disposition, the right person was spoken to."
+        "本人接通：按催收结果，接通且为应联系的本人。";
+    "rpc_rate" 1 "ratio" "right_party / connected"
+        "RPC rate: right-party contacts / connected. Calls without a disposition count as not yet the right person."
+        "本人接通率：本人接通数 ÷ 接通数。尚无催收结果的通话暂不计为本人。";
+    "first_calls" 1 "count" "attempts of rollup_first_calls"
+        "First calls: the first attempt at each case, by batch and disposition."
+        "首次电催：每个案件的第一次拨打，按批次和催收结果统计。";
+    "refusals" 1 "count" "receipts with allowed = 0"
+        "Refusals: requests that the rules did not allow, by reason. They are no attempts and in no other figure."
+        "拒绝：规则不允许的外呼请求，按原因统计；不计入拨打及其他任何指标。";
+    "promise_kept_rate" 1 "ratio" "kept promises / promises due"
+        "Promise kept rate: promises of which at least the promised amount came in from the day of the note to the promised day / promises that came due."
+        "承诺兑现率：自催记之日至承诺日回款不少于承诺金额的承诺数 ÷ 到期承诺数。";
+    "recovery_rate" 1 "ratio" "repaid_e4 / placed_e4 of the cases placed"
+        "Recovery rate: repaid / notified at placement, of the cases placed in the cycle, by overdue bucket."
+        "回收率：该周期委托案件的回款额 ÷ 委托金额，按逾期账龄。";
+    "aht_ms" 1 "ms" "(talk + wrap_up) / connected"
+        "AHT, average handling time: talk, hold and wrap-up of an agent or team / connected. Holding is part of talking."
+        "平均处理时长（AHT）：（通话 + 保持 + 话后处理）÷ 接通数；保持计入通话。";
+    "occupancy" 1 "ratio" "(reserved + talk + wrap_up) / (reserved + talk + wrap_up + ready)"
+        "Occupancy: time reserved for a call, talking and in wrap-up / the time logged in without breaks."
+        "工时利用率：（占用 + 通话 + 话后处理）÷（登录时长 − 小休）。";
 }

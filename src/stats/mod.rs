@@ -2,9 +2,13 @@
 //!
 //! Every figure is a sum of facts. One fact is one ended attempt with its dimensions as they were at dial time;
 //! [`rollup`] turns it into sums, `store::attempts::close` adds them in the transaction that ends the attempt,
-//! [`report`] divides sums, and [`check`] counts again from the attempts. [`definitions`] says in words what is shown.
+//! [`report`] divides sums, [`check`] counts again from the attempts, [`seal`] closes a day, [`rebuild`] makes the
+//! roll-ups anew. [`definitions`] says in words what is shown; `docs/figures.md` tells the whole.
 
 pub mod check;
 pub mod definitions;
+pub mod keeper;
+pub mod rebuild;
 pub mod report;
 pub mod rollup;
+pub mod seal;

@@ -4,7 +4,7 @@ use super::{
     definitions::{DEFINITIONS, Definition},
     rollup::{Dimension, Sums},
 };
-use crate::store::{Result, Tx, agents, batches, clients, rollups, sql::words};
+use crate::store::{Result, Tx, agents, batches, clients, corrections, figures, sql::words};
 
 words! {
     /// What a connect-rate report is broken down by.
@@ -19,14 +19,22 @@ words! {
         Client = "client",
         /// The lot.
         Batch = "batch",
+        /// The team of the agent at dial time.
+        Team = "team",
+        /// How long the debt was overdue at placement.
+        Bucket = "bucket",
         /// Relation of the person called to the debtor.
         Relation = "relation",
+        /// Mobile, fixed line, …
+        NumberKind = "number-kind",
         /// The trunk.
         Trunk = "trunk",
         /// The number of ours that was shown.
         CallerId = "caller-id",
         /// Why the attempts ended.
         Cause = "cause",
+        /// What the agents said came of them.
+        Disposition = "disposition",
     }
 }
 
@@ -52,6 +60,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// All of them together.
     pub total: Sums,
+    /// Corrections made to these days after they were sealed. The sums hold them.
+    pub corrections: usize,
 }
 
 /// A rate with its Wilson interval.
@@ -111,6 +121,12 @@ impl Sums {
         wilson(self.effective, self.seizures)
     }
 
+    /// right-party contacts / connected.
+    #[must_use]
+    pub fn rpc_rate(&self) -> Option<Rate> {
+        wilson(self.right_party, self.connected)
+    }
+
     /// Talk time / connected, in milliseconds.
     #[must_use]
     pub fn mean_talk_ms(&self) -> Option<i64> {
@@ -147,12 +163,27 @@ pub async fn connect_rate(
         By::Trunk => Some(Dimension::Trunk),
         By::CallerId => Some(Dimension::CallerId),
         By::Cause => Some(Dimension::Cause),
+        By::Team => Some(Dimension::Team),
+        By::Bucket => Some(Dimension::Bucket),
+        By::NumberKind => Some(Dimension::NumberKind),
+        By::Disposition => Some(Dimension::Disposition),
     };
-    let rows = match dimension {
-        Some(dimension) => rollups::by_dimension(tx, dimension, &from, &to).await?,
-        None if by == By::Day => rollups::by_day(tx, &from, &to).await?,
-        None => rollups::by_hour(tx, &from, &to).await?,
+    let all = Dimension::All;
+    let rows: Vec<(String, Sums)> = match dimension {
+        Some(dimension) => figures::totals(tx, dimension, &from, &to).await?,
+        None if by == By::Day => {
+            let days = figures::by_day(tx, all, None, &from, &to).await?;
+            days.into_iter().map(|(_, day, sums)| (day, sums)).collect()
+        }
+        None => {
+            let hours = figures::by_hour(tx, all, None, &from, &to).await?;
+            hours
+                .into_iter()
+                .map(|(_, hour, sums)| (hour.to_string(), sums))
+                .collect()
+        }
     };
+    let corrections = corrections::list(tx, &from, &to).await?.len();
     let names = labels(tx, by).await?;
     let mut total = Sums::default();
     let mut lines: Vec<Line> = Vec::with_capacity(rows.len());
@@ -178,6 +209,7 @@ pub async fn connect_rate(
         to,
         lines,
         total,
+        corrections,
     })
 }
 
@@ -194,6 +226,7 @@ async fn labels(tx: &mut Tx, by: By) -> Result<Vec<(String, String)>> {
             .into_iter()
             .map(|c| (c.id.to_string(), c.code))
             .collect(),
+        By::Team => figures::team_codes(tx).await?,
         By::Batch => batches::list(tx)
             .await?
             .into_iter()
@@ -213,12 +246,13 @@ impl Report {
                 "attempts": s.attempts, "seizures": s.seizures, "connected": s.connected, "lost_ours": s.lost_ours,
                 "connect_rate": rate_json(s.connect_rate()), "raw_rate": rate_json(s.raw_rate()),
                 "asr": rate_json(s.asr()), "ner": rate_json(s.ner()),
+                "right_party": s.right_party, "rpc_rate": rate_json(s.rpc_rate()),
                 "talk_ms": s.talk_ms, "mean_talk_ms": s.mean_talk_ms(), "mean_pdd_ms": s.mean_pdd_ms(),
                 "mean_ring_ms": s.mean_ring_ms(),
             })
         };
         serde_json::json!({
-            "by": self.by.as_str(), "from": self.from, "to": self.to,
+            "by": self.by.as_str(), "from": self.from, "to": self.to, "corrections": self.corrections,
             "lines": self.lines.iter().map(|l| line(&l.label, &l.sums)).collect::<Vec<_>>(),
             "total": line("total", &self.total),
             "definitions": DEFINITIONS.iter().map(definition_json).collect::<Vec<_>>(),
@@ -239,6 +273,7 @@ impl Report {
             "raw_rate",
             "asr",
             "ner",
+            "rpc_rate",
             "talk_ms",
             "mean_talk_ms",
             "mean_pdd_ms",
@@ -265,6 +300,7 @@ impl Report {
                 number(s.raw_rate().map(|r| r.rate)),
                 number(s.asr().map(|r| r.rate)),
                 number(s.ner().map(|r| r.rate)),
+                number(s.rpc_rate().map(|r| r.rate)),
                 s.talk_ms.to_string(),
                 mean(s.mean_talk_ms()),
                 mean(s.mean_pdd_ms()),

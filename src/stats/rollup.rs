@@ -1,4 +1,8 @@
 //! From one fact to its sums: f(fact), pure. The roll-ups hold sum of f(fact), one dimension at a time.
+//!
+//! [`Changes`] gathers what many facts change, so that a group of closings writes each row of a roll-up once.
+
+use std::collections::BTreeMap;
 
 use crate::{
     call::{Cause, Class},
@@ -8,8 +12,7 @@ use crate::{
 };
 
 words! {
-    /// What attempts are added up by. The order is that of the words, in which rows are written, so that two
-    /// transactions never wait for each other.
+    /// What attempts are added up by, in the order of the words.
     pub enum Dimension {
         /// Who called.
         Agent = "agent",
@@ -17,14 +20,22 @@ words! {
         All = "all",
         /// The lot of the case.
         Batch = "batch",
+        /// How long the debt was overdue at placement.
+        Bucket = "bucket",
         /// The number of ours that was shown.
         CallerId = "caller_id",
         /// Why it ended.
         Cause = "cause",
         /// The bank.
         Client = "client",
+        /// What the agent said came of it.
+        Disposition = "disposition",
+        /// Mobile, fixed line, …
+        NumberKind = "number_kind",
         /// Relation of the person called to the debtor.
         Relation = "relation",
+        /// The team of the agent at dial time.
+        Team = "team",
         /// The trunk.
         Trunk = "trunk",
     }
@@ -37,16 +48,28 @@ pub struct Fact {
     pub client: ClientId,
     /// The lot.
     pub batch: BatchId,
+    /// The agent's team, if there was one.
+    pub team: Option<i64>,
     /// Who called.
     pub agent: AgentId,
+    /// Overdue bucket of the case.
+    pub bucket: String,
     /// Relation of the person called to the debtor.
     pub relation: Relation,
+    /// Type of the number.
+    pub number_kind: String,
     /// The trunk.
     pub trunk: String,
     /// The number of ours that was shown.
     pub caller_id: String,
     /// Why it ended.
     pub cause: Cause,
+    /// What the agent said came of it; empty until noted.
+    pub disposition: String,
+    /// By the disposition, the right person was spoken to.
+    pub right_party: bool,
+    /// The first attempt at its case.
+    pub first_call: bool,
     /// Local day of the person called.
     pub local_date: String,
     /// Local hour of the person called.
@@ -61,38 +84,81 @@ pub struct Fact {
     pub ended_at_ms: i64,
 }
 
-/// What is added up. The fields are the columns of the roll-ups, where each is explained.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "named and explained in migrations/sqlite/0001_floor.sql, table rollup_hours"
-)]
-pub struct Sums {
-    pub attempts: i64,
-    pub lost_ours: i64,
-    pub seizures: i64,
-    pub connected: i64,
-    pub effective: i64,
-    pub talk_ms: i64,
-    pub rung: i64,
-    pub pdd_ms: i64,
-    pub ring_ms: i64,
+impl Fact {
+    /// The value of a dimension, as the roll-ups hold it.
+    fn value(&self, dimension: Dimension) -> String {
+        match dimension {
+            Dimension::Agent => self.agent.to_string(),
+            Dimension::All => String::new(),
+            Dimension::Batch => self.batch.to_string(),
+            Dimension::Bucket => self.bucket.clone(),
+            Dimension::CallerId => self.caller_id.clone(),
+            Dimension::Cause => self.cause.as_str().to_owned(),
+            Dimension::Client => self.client.to_string(),
+            Dimension::Disposition => self.disposition.clone(),
+            Dimension::NumberKind => self.number_kind.clone(),
+            Dimension::Relation => self.relation.as_str().to_owned(),
+            Dimension::Team => self.team.map(|team| team.to_string()).unwrap_or_default(),
+            Dimension::Trunk => self.trunk.clone(),
+        }
+    }
 }
 
-impl Sums {
-    /// The columns of the roll-ups, in the order of [`Sums::values`].
-    pub const COLUMNS: [&str; 9] = [
-        "attempts",
-        "lost_ours",
-        "seizures",
-        "connected",
-        "effective",
-        "talk_ms",
-        "rung",
-        "pdd_ms",
-        "ring_ms",
-    ];
+/// Declares the sums once: the fields are the columns of the roll-ups.
+macro_rules! sums {
+    ($($field:ident),*) => {
+        /// What is added up. The fields are the columns of the roll-ups, where each is explained.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[expect(
+            missing_docs,
+            reason = "named and explained in migrations/sqlite/0004_figures.sql, table rollup_hours"
+        )]
+        pub struct Sums { $(pub $field: i64),* }
 
+        impl Sums {
+            /// The columns of the roll-ups, in the order of [`Sums::values`].
+            pub const COLUMNS: [&str; 10] = [$(stringify!($field)),*];
+
+            /// The sums in the order of the columns.
+            pub fn values(&self) -> [i64; 10] {
+                [$(self.$field),*]
+            }
+
+            /// The sums from values in the order of the columns.
+            pub fn from_values([$($field),*]: [i64; 10]) -> Sums {
+                Sums { $($field),* }
+            }
+        }
+
+        impl std::ops::AddAssign for Sums {
+            fn add_assign(&mut self, other: Sums) {
+                $(self.$field += other.$field;)*
+            }
+        }
+
+        impl std::ops::Neg for Sums {
+            type Output = Sums;
+
+            fn neg(self) -> Sums {
+                Sums { $($field: -self.$field),* }
+            }
+        }
+    };
+}
+sums!(
+    attempts,
+    lost_ours,
+    seizures,
+    connected,
+    effective,
+    right_party,
+    talk_ms,
+    rung,
+    pdd_ms,
+    ring_ms
+);
+
+impl Sums {
     /// f(fact).
     pub fn of(fact: &Fact) -> Sums {
         let (seized, connected) = (fact.seized_at_ms.is_some(), fact.answered_at_ms.is_some());
@@ -103,6 +169,7 @@ impl Sums {
             seizures: i64::from(seized),
             connected: i64::from(connected),
             effective: i64::from(seized && (connected || fact.cause.counts_for_ner())),
+            right_party: i64::from(connected && fact.right_party),
             talk_ms: fact
                 .answered_at_ms
                 .map_or(0, |answered| fact.ended_at_ms - answered),
@@ -114,62 +181,110 @@ impl Sums {
         }
     }
 
-    /// The sums in the order of the columns.
-    pub fn values(&self) -> [i64; 9] {
-        [
-            self.attempts,
-            self.lost_ours,
-            self.seizures,
-            self.connected,
-            self.effective,
-            self.talk_ms,
-            self.rung,
-            self.pdd_ms,
-            self.ring_ms,
-        ]
-    }
-
-    /// The sums from values in the order of the columns.
-    pub fn from_values(v: [i64; 9]) -> Sums {
-        let [
-            attempts,
-            lost_ours,
-            seizures,
-            connected,
-            effective,
-            talk_ms,
-            rung,
-            pdd_ms,
-            ring_ms,
-        ] = v;
-        Sums {
-            attempts,
-            lost_ours,
-            seizures,
-            connected,
-            effective,
-            talk_ms,
-            rung,
-            pdd_ms,
-            ring_ms,
-        }
+    /// Whether nothing was added up.
+    pub fn is_zero(&self) -> bool {
+        *self == Sums::default()
     }
 }
 
-impl std::ops::AddAssign for Sums {
-    fn add_assign(&mut self, other: Sums) {
-        let mut values = self.values();
-        for (value, more) in values.iter_mut().zip(other.values()) {
-            *value += more;
-        }
-        *self = Sums::from_values(values);
-    }
+/// One row of a roll-up, whatever the day. The order is that in which transactions write, so that two of them never
+/// wait for each other in a circle.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// Of `rollup_hours`.
+    Hour {
+        /// Word of a [`Dimension`].
+        dimension: String,
+        /// Its value.
+        value: String,
+        /// Local hour.
+        hour: i64,
+    },
+    /// Of `rollup_days`.
+    Day {
+        /// Word of a [`Dimension`].
+        dimension: String,
+        /// Its value.
+        value: String,
+    },
+    /// Of `rollup_first_calls`.
+    FirstCall {
+        /// The lot.
+        batch: i64,
+        /// What came of the call.
+        disposition: String,
+    },
 }
 
-impl std::ops::Neg for Sums {
-    type Output = Sums;
+/// What changes in the roll-ups, by row and day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes(BTreeMap<(Row, String), Sums>);
 
-    fn neg(self) -> Sums {
-        Sums::from_values(self.values().map(|v| -v))
+impl Changes {
+    /// Adds the difference that a change of a fact makes: f(new) - f(old). No old fact when it is new.
+    pub fn change(&mut self, old: Option<&Fact>, new: Option<&Fact>) {
+        if old == new {
+            return;
+        }
+        if let Some(fact) = old {
+            self.fact(fact, -Sums::of(fact));
+        }
+        if let Some(fact) = new {
+            self.fact(fact, Sums::of(fact));
+        }
+    }
+
+    fn fact(&mut self, fact: &Fact, sums: Sums) {
+        for dimension in Dimension::ALL {
+            let (dimension, value) = (dimension.as_str().to_owned(), fact.value(*dimension));
+            let hour = Row::Hour {
+                dimension: dimension.clone(),
+                value: value.clone(),
+                hour: fact.local_hour.into(),
+            };
+            self.add(hour, &fact.local_date, sums);
+            self.add(Row::Day { dimension, value }, &fact.local_date, sums);
+        }
+        if fact.first_call {
+            let row = Row::FirstCall {
+                batch: fact.batch.get(),
+                disposition: fact.disposition.clone(),
+            };
+            self.add(row, &fact.local_date, sums);
+        }
+    }
+
+    /// Adds sums to a row of a day.
+    pub fn add(&mut self, row: Row, date: &str, sums: Sums) {
+        *self.0.entry((row, date.to_owned())).or_default() += sums;
+    }
+
+    /// Rows, days and sums that are not zero, in the order in which they are written.
+    pub fn iter(&self) -> impl Iterator<Item = (&Row, &str, &Sums)> {
+        self.0
+            .iter()
+            .filter(|(_, sums)| !sums.is_zero())
+            .map(|((row, date), sums)| (row, date.as_str(), sums))
+    }
+
+    /// What is written: what [`Changes::iter`] gives, and of each day the row of all attempts even where it stays the
+    /// same. Whoever changes anything of a day takes that row, and so takes turns with whoever seals the day.
+    pub fn to_write(&self) -> impl Iterator<Item = (&Row, &str, &Sums)> {
+        let is_all = |row: &Row| matches!(row, Row::Day { dimension, .. } if dimension == Dimension::All.as_str());
+        self.0
+            .iter()
+            .filter(move |((row, _), sums)| !sums.is_zero() || is_all(row))
+            .map(|((row, date), sums)| (row, date.as_str(), sums))
+    }
+
+    /// The days that change.
+    pub fn dates(&self) -> std::collections::BTreeSet<&str> {
+        self.iter().map(|(_, date, _)| date).collect()
+    }
+
+    /// The sums of one row of one day.
+    pub fn of(&self, row: &Row, date: &str) -> Sums {
+        let key = (row.clone(), date.to_owned());
+        self.0.get(&key).copied().unwrap_or_default()
     }
 }

@@ -101,6 +101,7 @@ pub struct Db {
     /// The file or server, without credentials, for errors.
     name: Arc<str>,
     patience: Duration,
+    closer: super::closer::Closer,
 }
 
 #[derive(Debug, Clone)]
@@ -205,6 +206,7 @@ impl Db {
             pools: Pools::Sqlite { write, read, file },
             name,
             patience: options.patience,
+            closer: super::closer::Closer::default(),
         })
     }
 
@@ -247,6 +249,7 @@ impl Db {
             pools: Pools::Postgres(pool),
             name,
             patience: options.patience,
+            closer: super::closer::Closer::default(),
         })
     }
 
@@ -364,6 +367,19 @@ impl Db {
         let mut tx = self.begin().await?;
         tx.fetch_all(&PROBE, vec![]).await?;
         Ok(())
+    }
+
+    /// The way to the writer that closes attempts in groups.
+    pub(super) fn closer(&self) -> &super::closer::Closer {
+        &self.closer
+    }
+
+    /// The same database without that way.
+    pub(super) fn without_closer(&self) -> Db {
+        Db {
+            closer: super::closer::Closer::default(),
+            ..self.clone()
+        }
     }
 
     /// The file or server, without credentials.

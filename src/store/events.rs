@@ -1,6 +1,6 @@
 //! Events: what happened, in order, for those who follow from outside. One row per call end, small.
 
-use super::{Result, Tx};
+use super::{Result, Tx, many::Many};
 use crate::ids::ClientId;
 
 /// One event.
@@ -21,24 +21,36 @@ pub struct Event {
 }
 
 statements! {
-    INSERT("store an event") =
-        "INSERT INTO events (at_ms, kind, client_id, subject, body) VALUES ($1, $2, $3, $4, $5)";
     AFTER("read events") =
         "SELECT seq, at_ms, kind, client_id, subject, body FROM events WHERE seq > $1 ORDER BY seq LIMIT $2";
 }
 
-/// Stores an event in the transaction of what it tells.
-pub(crate) async fn insert(
+/// An event about to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct New<'a> {
+    pub(crate) at_ms: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) client: Option<ClientId>,
+    pub(crate) subject: String,
+    pub(crate) body: &'a str,
+}
+
+pub(crate) static INSERT: Many = Many::new(
+    "store events",
+    "INSERT INTO events (at_ms, kind, client_id, subject, body) VALUES ",
+    &["", "", "", "", ""],
+    "",
+);
+
+/// Stores events in the transaction of what they tell.
+pub(crate) async fn insert_many<'a>(
     tx: &mut Tx,
-    at_ms: i64,
-    kind: &str,
-    client_id: Option<ClientId>,
-    subject: &str,
-    body: &str,
+    events: impl Iterator<Item = New<'a>>,
 ) -> Result<()> {
-    tx.execute(&INSERT, args![at_ms, kind, client_id, subject, body])
-        .await
-        .map(drop)
+    let rows = events
+        .map(|e| args![e.at_ms, e.kind, e.client, e.subject, e.body])
+        .collect();
+    INSERT.run(tx, rows).await.map(drop)
 }
 
 /// Events after a position, oldest first, at most `limit`. With several nodes on PostgreSQL a transaction may become

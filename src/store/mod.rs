@@ -11,6 +11,7 @@
 #[macro_use]
 pub(crate) mod sql;
 pub mod access;
+pub mod agent_days;
 pub mod agents;
 pub mod attempts;
 pub mod batches;
@@ -18,23 +19,29 @@ mod bulk;
 pub mod case_bulk;
 pub mod case_changes;
 pub mod cases;
+pub(crate) mod claims;
 pub mod clients;
+mod closer;
 pub mod contact_points;
 pub mod contracts;
+pub mod corrections;
 pub mod db;
 pub mod dialogs;
 mod error;
 pub mod events;
 pub mod facts;
+pub mod figures;
 pub mod foreign;
 pub mod guards;
 pub mod idempotency;
 pub mod imports;
+pub(crate) mod many;
 pub mod persons;
 pub mod receipts;
 pub mod recordings;
 pub mod repayments;
 pub mod rollups;
+pub mod sealed_days;
 pub mod templates;
 pub mod users;
 

@@ -49,12 +49,7 @@ impl CallTask {
         let closing = Closing::of(&outcome, self.began_ms);
         let mut told: Option<Instant> = None;
         loop {
-            let closed = async {
-                let mut tx = self.floor.db.begin().await?;
-                store::attempts::close(&mut tx, self.call, &closing).await?;
-                tx.commit().await
-            };
-            let Err(error) = closed.await else {
+            let Err(error) = self.floor.db.close_attempt(self.call, &closing).await else {
                 break;
             };
             if !error.is_unavailable() {

@@ -208,7 +208,7 @@ on_both! {
         assert!(!told[0].body.contains("+86"), "{}", told[0].body);
         tx.commit().await.unwrap();
         let mut tx = test.db.read().await.unwrap();
-        let all = crate::store::rollups::by_day(&mut tx, DATE, DATE).await.unwrap();
+        let all = crate::store::figures::totals(&mut tx, crate::stats::rollup::Dimension::All, DATE, DATE).await.unwrap();
         assert_eq!((all[0].1.attempts, all[0].1.connected, all[0].1.talk_ms), (1, 1, 10_000));
     }
 

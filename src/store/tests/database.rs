@@ -10,21 +10,40 @@ use super::{DATE, Test, call_id, dial, floor, number, on_both};
 /// Every statement of the store.
 fn statements() -> Vec<Sql> {
     use super::super::*;
+    let many = [
+        &rollups::ADD_HOURS,
+        &rollups::ADD_DAYS,
+        &rollups::ADD_FIRST_CALLS,
+        &events::INSERT,
+        &agent_days::ADD,
+        attempts::MANY[0],
+        attempts::MANY[1],
+    ];
+    let many = many.into_iter().flat_map(|many| many.texts());
+    let axes = figures::Axis::ALL;
+    let pairs = axes
+        .iter()
+        .flat_map(|a| axes.iter().map(|b| figures::pair_sql(*a, *b)));
     [
         access::STATEMENTS,
+        agent_days::STATEMENTS,
         agents::STATEMENTS,
         attempts::STATEMENTS,
+        attempts::END_STATEMENTS,
         batches::STATEMENTS,
         &case_bulk::texts(),
         case_changes::STATEMENTS,
         cases::STATEMENTS,
+        claims::STATEMENTS,
         clients::STATEMENTS,
         contact_points::STATEMENTS,
         contracts::STATEMENTS,
+        corrections::STATEMENTS,
         db::STATEMENTS,
         dialogs::STATEMENTS,
         events::STATEMENTS,
         facts::STATEMENTS,
+        figures::STATEMENTS,
         guards::STATEMENTS,
         idempotency::STATEMENTS,
         imports::STATEMENTS,
@@ -35,10 +54,15 @@ fn statements() -> Vec<Sql> {
         repayments::STATEMENTS,
         &repayments::texts(),
         rollups::STATEMENTS,
+        sealed_days::STATEMENTS,
         templates::STATEMENTS,
         users::STATEMENTS,
     ]
     .concat()
+    .into_iter()
+    .chain(many.copied())
+    .chain(pairs.copied())
+    .collect()
 }
 
 on_both! {

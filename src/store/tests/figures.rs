@@ -2,11 +2,22 @@
 
 use proptest::prelude::*;
 
-use super::super::{attempts, attempts::Closing, rollups, sql::Sql};
+use std::time::Duration;
+
+use super::super::{
+    Error, Location, agent_days, attempts, attempts::Closing, claims, corrections, events, figures,
+    receipts, sealed_days, sql::Sql,
+};
 use super::{DATE, Floor, NODE, NOW_MS, Test, attempt, call_id, floor, on_both};
 use crate::{
     call::{Cause, Party},
-    stats::{check, report, report::By, rollup::Sums},
+    clock::{Clock, TestClock, TrustMode},
+    stats::{
+        check, keeper, rebuild, report,
+        report::By,
+        rollup::{Dimension, Sums},
+        seal::{self, Sealing},
+    },
 };
 
 /// One random end: any cause, any combination of times, also ones out of order.
@@ -46,6 +57,15 @@ struct History {
     turn: u32,
     /// The closing transaction is dropped first, as in a crash, then done again.
     dropped: bool,
+    /// What the agent says of it: before the end (under way) or after it, and whether the day is sealed in between.
+    said: Option<(u8, bool, When)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum When {
+    UnderWay,
+    Afterwards,
+    AfterTheSeal,
 }
 
 fn history() -> impl Strategy<Value = Vec<History>> {
@@ -57,9 +77,21 @@ fn history() -> impl Strategy<Value = Vec<History>> {
         proptest::option::weighted(0.2, closing()),
         any::<u32>(),
         proptest::bool::weighted(0.2),
+        proptest::option::weighted(
+            0.6,
+            (
+                0_u8..3,
+                any::<bool>(),
+                proptest::sample::select(vec![
+                    When::UnderWay,
+                    When::Afterwards,
+                    When::AfterTheSeal,
+                ]),
+            ),
+        ),
     );
     proptest::collection::vec(one, 1..25).prop_map(|all| {
-        let new = |(case, day, hour, end, correction, turn, dropped)| History {
+        let new = |(case, day, hour, end, correction, turn, dropped, said)| History {
             case,
             day,
             hour,
@@ -67,6 +99,7 @@ fn history() -> impl Strategy<Value = Vec<History>> {
             correction,
             turn,
             dropped,
+            said,
         };
         all.into_iter().map(new).collect()
     })
@@ -92,24 +125,135 @@ async fn live(test: &Test, floor: &Floor, first: u32, history: &[History]) {
     tx.commit().await.unwrap();
     let mut order: Vec<(u32, &History)> = (first..).zip(history).collect();
     order.sort_by_key(|(_, h)| h.turn);
-    for (n, h) in order {
+    let say = async |n: u32, (code, right_party, _): (u8, bool, When)| {
+        let mut tx = test.db.begin().await.unwrap();
+        let code = ["promise_to_pay", "deceased", "wrong_number"][usize::from(code)];
+        attempts::set_disposition(&mut tx, call_id(n), code, right_party, "A1", NOW_MS)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    for (n, h) in &order {
+        if let Some(said) = h.said.filter(|(.., when)| matches!(when, When::UnderWay)) {
+            say(*n, said).await;
+        }
+    }
+    // Half of them in groups, as the daemon does it, half one by one.
+    let (grouped, single) = order.split_at(order.len() / 2);
+    let ends: Vec<_> = grouped
+        .iter()
+        .filter_map(|(n, h)| Some((call_id(*n), h.end.clone()?)))
+        .collect();
+    let mut tx = test.db.begin().await.unwrap();
+    let closed = attempts::close_many(&mut tx, &ends).await.unwrap();
+    assert!(closed.iter().all(|c| *c == attempts::Closed::Now));
+    tx.commit().await.unwrap();
+    for (n, h) in single {
         let Some(end) = &h.end else { continue };
         if h.dropped {
             let mut tx = test.db.begin().await.unwrap();
-            attempts::close(&mut tx, call_id(n), end).await.unwrap();
+            attempts::close(&mut tx, call_id(*n), end).await.unwrap();
             drop(tx);
         }
         let mut tx = test.db.begin().await.unwrap();
-        assert!(attempts::close(&mut tx, call_id(n), end).await.unwrap());
-        if let Some(correction) = &h.correction {
-            attempts::correct(&mut tx, call_id(n), correction)
-                .await
-                .unwrap();
-        }
+        assert!(attempts::close(&mut tx, call_id(*n), end).await.unwrap());
         tx.commit().await.unwrap();
     }
+    for (n, h) in &order {
+        if let Some(said) = h.said.filter(|(.., when)| matches!(when, When::Afterwards)) {
+            say(*n, said).await;
+        }
+    }
+    agrees(test).await;
+    // From the second history on every day is sealed already, and all of it above was corrections.
+    for day in 1..4 {
+        let sealed = seal::seal(&test.db, &format!("2026-11-{day:02}"), NOW_MS)
+            .await
+            .unwrap();
+        assert!(
+            matches!(sealed, Sealing::Sealed(_) | Sealing::Before),
+            "{sealed:?}"
+        );
+    }
+    for (n, h) in &order {
+        if let (Some(correction), Some(_)) = (&h.correction, &h.end) {
+            let mut tx = test.db.begin().await.unwrap();
+            attempts::correct(&mut tx, call_id(*n), correction)
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        }
+        if let Some(said) = h
+            .said
+            .filter(|(.., when)| matches!(when, When::AfterTheSeal))
+        {
+            say(*n, said).await;
+        }
+    }
+    agrees(test).await;
+    // What is lost is made anew, and the seals still hold.
+    if history.len().is_multiple_of(3) {
+        let mut tx = test.db.begin().await.unwrap();
+        for text in [
+            "DELETE FROM rollup_hours WHERE local_date = '2026-11-01'",
+            "DELETE FROM rollup_days",
+            "UPDATE rollup_first_calls SET attempts = attempts + 7",
+        ] {
+            let sql = Sql {
+                act: "lose figures",
+                text,
+            };
+            tx.execute(&sql, vec![]).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let done = rebuild::rebuild(
+            &test.db,
+            "2026-11-01",
+            "2026-11-30",
+            "test",
+            &clock(),
+            |_, _| (),
+        )
+        .await
+        .unwrap();
+        assert!(done.days <= 3 && done.changed_days <= done.days);
+        agrees(test).await;
+    }
+}
+
+fn clock() -> Clock {
+    Clock::test(TestClock::standing(NOW_MS), TrustMode::Host)
+}
+
+/// The roll-ups are what the attempts add up to, the facts add up to the same by pairs, and every seal holds.
+async fn agrees(test: &Test) {
     let found = check::recount(&test.db).await.unwrap();
     assert_eq!(found.differences, []);
+    assert_eq!(found.broken_seals, Vec::<String>::new());
+    let (from, to) = ("2026-11-01", "2026-11-30");
+    let mut tx = test.db.read().await.unwrap();
+    let pairs = figures::pair(
+        &mut tx,
+        figures::Axis::Disposition,
+        figures::Axis::Day,
+        from,
+        to,
+        figures::Only::default(),
+    )
+    .await
+    .unwrap();
+    let mut by_pair = std::collections::BTreeMap::<String, Sums>::new();
+    for (disposition, _, sums) in pairs {
+        *by_pair.entry(disposition).or_default() += sums;
+    }
+    let by_rollup: std::collections::BTreeMap<String, Sums> =
+        figures::totals(&mut tx, Dimension::Disposition, from, to)
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(|(_, sums)| !sums.is_zero())
+            .collect();
+    assert_eq!(by_pair, by_rollup);
 }
 
 fn runner(cases: u32) -> proptest::test_runner::TestRunner {
@@ -136,11 +280,15 @@ async fn random_histories(test: Test, cases: u32) {
         assert!(first.get() > cases * 5);
     });
     let mut tx = test.db.read().await.unwrap();
-    let all = rollups::by_day(&mut tx, "2026-11-01", "2026-11-30")
+    let all = figures::totals(&mut tx, Dimension::All, "2026-11-01", "2026-11-30")
         .await
         .unwrap();
-    let connected: i64 = all.iter().map(|(_, sums)| sums.connected).sum();
-    assert!(connected > 0, "the histories hold answered calls");
+    let right_party: i64 = all.iter().map(|(_, sums)| sums.right_party).sum();
+    assert!(right_party > 0, "the histories hold answered calls");
+    let corrected = corrections::list(&mut tx, "2026-11-01", "2026-11-30")
+        .await
+        .unwrap();
+    assert!(corrected.len() > 20 && corrected.iter().any(|c| c.before.is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,6 +369,7 @@ on_both! {
             seizures: 8,
             connected: 3,
             effective: 6,
+            right_party: 0,
             talk_ms: 60_000 + 10_000 + 20_000,
             rung: 4,
             pdd_ms: 2_000 + 1_000 + 3_000 + 1_000,
@@ -254,7 +403,7 @@ on_both! {
             "UPDATE rollup_hours SET talk_ms = talk_ms - 1 WHERE dimension = 'agent' AND local_hour = 9",
             "DELETE FROM rollup_hours WHERE dimension = 'cause' AND value = 'busy'",
             "INSERT INTO rollup_days SELECT 'trunk', 'ghost', local_date, attempts, lost_ours, seizures, connected, effective,
-                 talk_ms, rung, pdd_ms, ring_ms FROM rollup_days WHERE dimension = 'all'",
+                 right_party, talk_ms, rung, pdd_ms, ring_ms FROM rollup_days WHERE dimension = 'all'",
             "UPDATE attempts SET ended_at_ms = ended_at_ms + 1 WHERE id = (SELECT MIN(id) FROM attempts)",
         ];
         let mut before = 0;
@@ -278,5 +427,259 @@ on_both! {
         tx.commit().await.unwrap();
         let found = check::recount(&test.db).await.unwrap();
         assert_eq!((found.attempts, found.rows, found.differences.len()), (0, 0, 0));
+    }
+
+    async fn a_day_is_sealed_once_and_what_is_said_afterwards_is_a_dated_correction(test: Test) {
+        a_morning(&test).await;
+        let due = |now_ms| seal::due(&test.db, now_ms, Duration::from_secs(12 * 3600));
+        let over = seal::over_ms(DATE.parse().unwrap()).unwrap();
+        assert_eq!(due(over + 12 * 3_600_000 - 1).await.unwrap(), Vec::<String>::new());
+        assert_eq!(due(over + 12 * 3_600_000).await.unwrap(), [DATE]);
+        let Sealing::Sealed(day) = seal::seal(&test.db, DATE, over).await.unwrap() else { panic!("not sealed") };
+        assert_eq!((day.attempts, day.sha256.len()), (10, 64));
+        assert_eq!(seal::seal(&test.db, DATE, over + 1).await.unwrap(), Sealing::Before);
+        assert_eq!(due(i64::MAX).await.unwrap(), Vec::<String>::new());
+
+        let before = sealed_days::list(&mut test.db.read().await.unwrap(), DATE, DATE).await.unwrap();
+        let say = async |code: &str, right_party| {
+            let mut tx = test.db.begin().await.unwrap();
+            attempts::set_disposition(&mut tx, call_id(0), code, right_party, "lead", over + 5).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        say("promise_to_pay", true).await;
+        say("promise_to_pay", true).await;
+        let mut tx = test.db.read().await.unwrap();
+        let made = corrections::list(&mut tx, DATE, DATE).await.unwrap();
+        assert_eq!(made.len(), 1, "the same said again corrects nothing");
+        assert_eq!((made[0].actor.as_str(), made[0].made_at_ms), ("lead", over + 5));
+        assert_eq!(made[0].before.as_ref().unwrap().disposition, "");
+        assert_eq!(made[0].after.as_ref().unwrap().disposition, "promise_to_pay");
+        let report = report::connect_rate(&mut tx, By::Disposition, DATE.parse().unwrap(), DATE.parse().unwrap()).await.unwrap();
+        assert_eq!((report.corrections, report.total.right_party), (1, 1));
+        assert_eq!(report.lines[1].label, "promise_to_pay");
+        assert_eq!(sealed_days::list(&mut tx, DATE, DATE).await.unwrap(), before, "a seal never changes");
+        tx.rollback().await.unwrap();
+        let found = check::recount(&test.db).await.unwrap();
+        assert_eq!((found.sealed, found.corrections, found.broken_seals.len(), found.differences.len()), (1, 1, 0, 0));
+
+        // Past ringfence, and made to agree: the seal tells.
+        let mut tx = test.db.begin().await.unwrap();
+        let forge = Sql { act: "forge", text: "UPDATE attempts SET answered_at_ms = answered_at_ms - 1 WHERE cause = 'answered'" };
+        tx.execute(&forge, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        rebuild::rebuild(&test.db, DATE, DATE, "forger", &clock(), |_, _| ()).await.unwrap();
+        let found = check::recount(&test.db).await.unwrap();
+        assert_eq!((found.differences.len(), found.broken_seals), (0, vec![DATE.to_owned()]));
+    }
+
+    async fn figures_that_do_not_agree_are_not_sealed_and_only_one_node_seals(test: Test) {
+        a_morning(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let damage = Sql { act: "damage", text: "UPDATE rollup_days SET connected = 0 WHERE dimension = 'all'" };
+        tx.execute(&damage, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        let late = NOW_MS + 3 * 86_400_000;
+        let clock = Clock::test(TestClock::standing(late), TrustMode::Host);
+        assert_eq!(seal::seal(&test.db, DATE, late).await.unwrap(), Sealing::Differs(1));
+        assert_eq!(keeper::seal_due(&test.db, &clock, "node-a", Duration::ZERO).await.unwrap(), 0);
+        rebuild::rebuild(&test.db, DATE, DATE, "test", &clock, |_, _| ()).await.unwrap();
+        let mut tx = test.db.begin().await.unwrap();
+        assert!(claims::take(&mut tx, "seal", "node-b", late + 1_000, late).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(keeper::seal_due(&test.db, &clock, "node-a", Duration::ZERO).await.unwrap(), 0, "node-b is at it");
+        let later = Clock::test(TestClock::standing(late + 1_000), TrustMode::Host);
+        assert_eq!(keeper::seal_due(&test.db, &later, "node-a", Duration::ZERO).await.unwrap(), 1, "node-b died over it");
+        assert_eq!(keeper::seal_due(&test.db, &later, "node-b", Duration::ZERO).await.unwrap(), 0);
+    }
+
+    async fn two_rebuilds_never_add_the_same_twice(test: Test) {
+        a_morning(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        assert!(claims::take(&mut tx, "rebuild", "other", NOW_MS + 1, NOW_MS).await.unwrap());
+        tx.commit().await.unwrap();
+        let error = rebuild::rebuild(&test.db, DATE, DATE, "me", &clock(), |_, _| ()).await.unwrap_err();
+        assert!(error.to_string().contains("another rebuild"), "{error}");
+        let later = Clock::test(TestClock::standing(NOW_MS + 1), TrustMode::Host);
+        let done = rebuild::rebuild(&test.db, DATE, DATE, "me", &later, |_, _| ()).await.unwrap();
+        assert_eq!((done.days, done.changed_days, done.rows), (1, 0, 0));
+    }
+
+    async fn a_group_of_closings_tells_each_its_own_and_a_bad_one_fails_nobody_else(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        for n in 0..100 {
+            attempt(&mut tx, call_id(n), &floor.targets[0], floor.agent, DATE, 9, NOW_MS, NODE).await;
+        }
+        tx.commit().await.unwrap();
+        // The database refuses one end, and with it the whole group it is in.
+        let trap = match test.options.location {
+            Location::Sqlite(_) => {
+                "CREATE TRIGGER trap BEFORE UPDATE ON attempts WHEN NEW.overrun_ms = 77
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            }
+            Location::Postgres(_) => "ALTER TABLE attempts ADD CONSTRAINT trap CHECK (overrun_ms <> 77)",
+        };
+        let mut tx = test.db.begin().await.unwrap();
+        tx.execute(&Sql { act: "set a trap", text: trap }, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut closings = tokio::task::JoinSet::new();
+        for n in 0..102 {
+            let db = test.db.clone();
+            let mut closing = end(Cause::Answered, 1_000, None, Some(2_000), 3_000);
+            closing.overrun_ms = if n == 7 { 77 } else { 0 };
+            // Number 100 does not exist, and number 101 is number 0 again.
+            let call = call_id(if n == 101 { 0 } else { n });
+            closings.spawn(async move { (n, db.close_attempt(call, &closing).await) });
+        }
+        let mut answers = closings.join_all().await;
+        answers.sort_by_key(|(n, _)| *n);
+        for (n, answer) in &answers {
+            match n {
+                7 => assert!(answer.as_ref().is_err_and(|e| !e.is_unavailable()), "{answer:?}"),
+                100 => assert!(matches!(answer, Err(Error::NotFound { .. })), "{answer:?}"),
+                0 | 101 => assert!(answer.is_ok(), "{answer:?}"),
+                _ => assert_eq!(answer, &Ok(true), "{n}"),
+            }
+        }
+        let twice = [0, 101].map(|n: usize| answers[n].1.clone().unwrap());
+        assert!(twice[0] != twice[1], "exactly one of the two ended it");
+        let found = check::recount(&test.db).await.unwrap();
+        assert_eq!((found.attempts, found.differences.len()), (99, 0));
+        let mut tx = test.db.read().await.unwrap();
+        let events = events::after(&mut tx, 0, 1_000).await.unwrap();
+        assert_eq!(events.len(), 99, "one event an end");
+    }
+
+    async fn the_first_attempt_at_a_case_is_its_first_call(test: Test) {
+        let floor = floor(&test.db, 2).await;
+        let mut tx = test.db.begin().await.unwrap();
+        for (n, target) in [(0, 0), (1, 0), (2, 1)] {
+            attempt(&mut tx, call_id(n), &floor.targets[target], floor.agent, DATE, 9, NOW_MS, NODE).await;
+            attempts::set_disposition(&mut tx, call_id(n), ["deceased", "promise_to_pay", ""][n as usize], false, "A1", NOW_MS)
+                .await
+                .unwrap();
+            attempts::close(&mut tx, call_id(n), &end(Cause::Answered, 1, None, Some(2), 9)).await.unwrap();
+        }
+        let first = figures::first_calls(&mut tx, DATE, DATE).await.unwrap();
+        let batch = floor.targets[0].batch.get();
+        let shown: Vec<_> = first.iter().map(|(b, d, s)| (*b, d.as_str(), s.attempts, s.connected)).collect();
+        assert_eq!(shown, [(batch, "", 1, 1), (batch, "deceased", 1, 1)]);
+        assert_eq!(figures::first_calls_of(&mut tx, batch).await.unwrap(), first);
+    }
+
+    async fn an_attempt_takes_team_bucket_and_type_of_number_from_the_moment_it_is_dialled(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        for text in [
+            "INSERT INTO teams (id, code, name, created_at_ms) VALUES (5, 'north', 'North', 0)",
+            "UPDATE agents SET team_id = 5",
+            "UPDATE cases SET bucket = 'to_90'",
+        ] {
+            tx.execute(&Sql { act: "set up", text }, vec![]).await.unwrap();
+        }
+        attempt(&mut tx, call_id(0), &floor.targets[0], floor.agent, DATE, 9, NOW_MS, NODE).await;
+        tx.execute(&Sql { act: "move on", text: "UPDATE agents SET team_id = NULL" }, vec![]).await.unwrap();
+        tx.execute(&Sql { act: "move on", text: "UPDATE cases SET bucket = 'to_180'" }, vec![]).await.unwrap();
+        attempts::close(&mut tx, call_id(0), &end(Cause::Busy, 1, None, None, 9)).await.unwrap();
+        tx.commit().await.unwrap();
+        let day = DATE.parse().unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        for (by, label) in [(By::Team, "north"), (By::Bucket, "to_90"), (By::NumberKind, "mobile")] {
+            let report = report::connect_rate(&mut tx, by, day, day).await.unwrap();
+            assert_eq!(report.lines.iter().map(|l| l.label.as_str()).collect::<Vec<_>>(), [label]);
+        }
+        let only = figures::Only { team: Some(6), ..figures::Only::default() };
+        let pair = figures::pair(&mut tx, figures::Axis::Team, figures::Axis::Hour, DATE, DATE, figures::Only::default()).await.unwrap();
+        assert_eq!((pair[0].0.as_str(), pair[0].1.as_str(), pair.len()), ("5", "9", 1));
+        assert_eq!(figures::pair(&mut tx, figures::Axis::Team, figures::Axis::Hour, DATE, DATE, only).await.unwrap(), []);
+        let heat = figures::heat_map(&mut tx, Dimension::All, "", DATE, DATE).await.unwrap();
+        assert_eq!(heat.iter().map(|(weekday, hour, s)| (*weekday, *hour, s.attempts)).collect::<Vec<_>>(), [(1, 9, 1)]);
+    }
+
+    async fn the_views_say_the_same_as_the_report(test: Test) {
+        a_morning(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        tx.execute(&Sql { act: "reveal", text: "UPDATE cases SET revealed_at_ms = 0" }, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        let row = tx.fetch_one(&Sql { act: "ask a view", text:
+            "SELECT CAST(connect_rate * 1000000 AS BIGINT) AS millionths, label FROM v_connect_rate_daily WHERE dimension = 'agent'" }, vec![])
+            .await.unwrap();
+        assert!((row.get::<i64>("millionths").unwrap() - 333_333).abs() <= 1);
+        assert_eq!(row.get::<String>("label").unwrap(), "A1");
+        // The query that the manual prints, as it stands there.
+        let manual = include_str!("../../../docs/figures.md");
+        let text = manual.split("```sql").nth(1).unwrap().split("```").next().unwrap().trim().trim_end_matches(';');
+        let row = tx.fetch_one(&Sql { act: "ask as the manual does", text }, vec![]).await.unwrap();
+        assert_eq!((row.get::<i64>("attempts").unwrap(), row.get::<i64>("connected").unwrap()), (10, 3));
+        let row = tx.fetch_one(&Sql { act: "ask a view", text:
+            "SELECT COUNT(*) AS n, COUNT(CASE WHEN answered_at IS NOT NULL THEN 1 END) AS connected, MAX(client) AS client,
+                    CAST(MIN(started_at) AS TEXT) AS began FROM v_attempt" }, vec![]).await.unwrap();
+        assert_eq!((row.get::<i64>("n").unwrap(), row.get::<i64>("connected").unwrap()), (10, 3));
+        assert_eq!(row.get::<String>("client").unwrap(), "bank");
+        assert!(row.get::<String>("began").unwrap().starts_with("2026-11-23"));
+        for (text, n) in [
+            ("SELECT COUNT(*) AS n FROM v_connect_rate_hourly WHERE dimension = 'all'", 2),
+            ("SELECT COUNT(*) AS n FROM v_case", 2),
+            ("SELECT COUNT(*) AS n FROM v_refusal", 0),
+        ] {
+            let found: i64 = tx.fetch_one(&Sql { act: "ask a view", text }, vec![]).await.unwrap().get("n").unwrap();
+            assert_eq!(found, n, "{text}");
+        }
+    }
+
+    async fn agents_days_add_up_to_what_their_states_say(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
+        let mut tx = test.db.begin().await.unwrap();
+        // Ten minutes each from 23:00 on, over midnight.
+        let from = NOW_MS + 13 * 3_600_000;
+        for n in 0..12 {
+            let span = agent_days::Span {
+                agent: floor.agent,
+                state: ["ready", "talk", "wrap_up"][n % 3].into(),
+                reason: String::new(),
+                from_ms: from + 600_000 * n as i64,
+                until_ms: from + 600_000 * (n as i64 + 1),
+            };
+            let insert = Sql { act: "store a state", text:
+                "INSERT INTO agent_states (agent_id, node, state, from_ms, until_ms) VALUES ($1, 'a', $2, $3, $4)" };
+            tx.execute(&insert, args![floor.agent, &span.state, span.from_ms, span.until_ms]).await.unwrap();
+            agent_days::add(&mut tx, &[span], &zone).await.unwrap();
+        }
+        for (date, ready) in [(DATE, 1_200_000), ("2026-11-24", 1_200_000)] {
+            let stored = agent_days::read(&mut tx, date, date, Some(floor.agent)).await.unwrap();
+            assert_eq!(stored, agent_days::recount(&mut tx, date, &zone).await.unwrap());
+            assert_eq!((stored[0].state.as_str(), stored[0].ms, stored[0].spans), ("ready", ready, 2));
+        }
+    }
+
+    async fn refusals_are_counted_by_each_of_their_reasons(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        for n in 0..3_u32 {
+            let id = crate::ids::ReceiptId::from_uuid(call_id(n).uuid());
+            let receipt = receipts::NewReceipt {
+                id,
+                at_ms: NOW_MS + i64::from(n),
+                allowed: n == 2,
+                target: &floor.targets[0],
+                agent: None,
+                user: None,
+                rules_sha256: "0",
+                reasons: ["[\"window\",\"cap\"]", "[\"window\"]", "[]"][n as usize],
+                body: "{}",
+            };
+            receipts::insert(&mut tx, &receipt).await.unwrap();
+        }
+        let client = floor.targets[0].client.get();
+        assert_eq!(
+            figures::refusals(&mut tx, NOW_MS, NOW_MS + 10).await.unwrap(),
+            [(client, "cap".to_owned(), 1), (client, "window".to_owned(), 2)]
+        );
+        assert_eq!(figures::refusals(&mut tx, NOW_MS + 1, NOW_MS + 2).await.unwrap().len(), 1);
+        let found = check::recount(&test.db).await;
+        drop(tx);
+        assert_eq!(found.unwrap().attempts, 0, "a refusal is no attempt");
     }
 }

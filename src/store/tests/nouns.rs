@@ -28,6 +28,12 @@ fn tables(name: &str, text: &str) -> BTreeMap<String, Vec<String>> {
             columns
                 .unwrap_or_else(|| panic!("{name}: {noun} comes later"))
                 .push(word.to_owned());
+        } else if let Some(noun) = line.strip_prefix("DROP TABLE ") {
+            // Made anew by a later step.
+            assert!(
+                found.remove(noun.trim_end_matches(';')).is_some(),
+                "{name}: {line}: there is no such table"
+            );
         } else if line.starts_with(')') {
             let (noun, columns) = table.take().unwrap();
             assert!(!columns.is_empty(), "{name}: {noun} has no columns");

@@ -31,7 +31,7 @@ impl Server {
         if let Some(server) = shared.upgrade() {
             return server;
         }
-        let server = Arc::new(Server::start());
+        let server = Arc::new(Server::start(&["fsync=off"]));
         *shared = Arc::downgrade(&server);
         server
     }
@@ -53,7 +53,8 @@ impl Server {
         address(&name)
     }
 
-    fn start() -> Server {
+    /// Starts a server of one's own with settings as `name=value`.
+    pub(crate) fn start(settings: &[&str]) -> Server {
         let bin = binaries();
         let dir = tempfile::Builder::new()
             .prefix("ringfence-postgres-")
@@ -115,12 +116,10 @@ impl Server {
             "-c",
             "max_connections=200",
         ]);
-        server
-            .args(["-c", "fsync=off"])
-            .arg("-k")
-            .arg(dir.path())
-            .arg("-D")
-            .arg(&data);
+        for setting in settings {
+            server.args(["-c", setting]);
+        }
+        server.arg("-k").arg(dir.path()).arg("-D").arg(&data);
         server.stderr(std::fs::File::create(dir.path().join("log")).unwrap());
         // The death signal follows the thread that started the child, so that thread stays.
         let (sent, started) = std::sync::mpsc::channel();

@@ -1,0 +1,180 @@
+//! What agents' days were made of: stretches of time by state, added up by day.
+//!
+//! Whoever ends a row of `agent_states` calls [`add`] in the same transaction. The day is one of the zone shown to
+//! operators, for a day's work is paid where the agent sits; a stretch over midnight is cut there.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{Error, Result, Tx, many::Many};
+use crate::ids::AgentId;
+
+/// A stretch of time of one agent in one state, now over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Who.
+    pub agent: AgentId,
+    /// Word of `agent_states.state`.
+    pub state: String,
+    /// Of a break; empty otherwise.
+    pub reason: String,
+    /// Since.
+    pub from_ms: i64,
+    /// To.
+    pub until_ms: i64,
+}
+
+/// The time of one agent in one state over some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// Who.
+    pub agent: AgentId,
+    /// The day, `YYYY-MM-DD` in the zone shown to operators.
+    pub date: String,
+    /// Word of `agent_states.state`.
+    pub state: String,
+    /// Of a break; empty otherwise.
+    pub reason: String,
+    /// Stretches that ended on that day.
+    pub spans: i64,
+    /// Milliseconds.
+    pub ms: i64,
+}
+
+pub(crate) static ADD: Many = Many::new(
+    "add to an agent's day",
+    "INSERT INTO rollup_agent_days (agent_id, on_date, state, reason, spans, ms) VALUES ",
+    &["", "", "", "", "", ""],
+    " ON CONFLICT (on_date, agent_id, state, reason) DO UPDATE SET
+        spans = rollup_agent_days.spans + excluded.spans, ms = rollup_agent_days.ms + excluded.ms",
+);
+
+statements! {
+    READ("read agents' days") =
+        "SELECT agent_id, on_date, state, reason, spans, ms FROM rollup_agent_days
+         WHERE on_date BETWEEN $1 AND $2 AND (CAST($3 AS BIGINT) = 0 OR agent_id = $3)
+         ORDER BY on_date, agent_id, state, reason";
+    RECOUNT("recount agents' days") =
+        "SELECT agent_id, state, reason, COUNT(CASE WHEN until_ms <= $2 THEN 1 END) AS spans,
+                CAST(SUM(CASE WHEN until_ms < $2 THEN until_ms ELSE $2 END - CASE WHEN from_ms > $1 THEN from_ms ELSE $1 END)
+                     AS BIGINT) AS ms
+         FROM agent_states WHERE until_ms > $1 AND from_ms < $2 AND until_ms > from_ms
+         GROUP BY agent_id, state, reason ORDER BY agent_id, state, reason";
+}
+
+/// Adds stretches of time that are over. One that ends before it begins adds nothing.
+pub async fn add(tx: &mut Tx, spans: &[Span], zone: &TimeZone) -> Result<()> {
+    let mut sums = std::collections::BTreeMap::new();
+    for span in spans {
+        for (date, ms, last) in cut(span.from_ms, span.until_ms, zone)? {
+            let key = (date, span.agent, &span.state, &span.reason);
+            let sum: &mut (i64, i64) = sums.entry(key).or_default();
+            sum.0 += i64::from(last);
+            sum.1 += ms;
+        }
+    }
+    let rows = sums
+        .into_iter()
+        .map(|((date, agent, state, reason), (spans, ms))| {
+            args![agent, date, state, reason, spans, ms]
+        })
+        .collect();
+    ADD.run(tx, rows).await.map(drop)
+}
+
+/// The days of all agents, or of one, from `from` to `to`, both included.
+pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> Result<Vec<Spent>> {
+    let agent = agent.map_or(0, AgentId::get);
+    tx.fetch_all(&READ, args![from, to, agent])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Spent {
+                agent: AgentId::new(row.get("agent_id")?),
+                date: row.get("on_date")?,
+                state: row.get("state")?,
+                reason: row.get("reason")?,
+                spans: row.get("spans")?,
+                ms: row.get("ms")?,
+            })
+        })
+        .collect()
+}
+
+/// One day counted again from the stretches themselves, in SQL written apart from [`add`].
+pub async fn recount(tx: &mut Tx, date: &str, zone: &TimeZone) -> Result<Vec<Spent>> {
+    let day: jiff::civil::Date = date.parse().map_err(|_| wrong("on_date"))?;
+    let start = |day: jiff::civil::Date| -> Result<i64> {
+        midnight(day, zone).ok_or_else(|| wrong("on_date"))
+    };
+    let next = day.tomorrow().map_err(|_| wrong("on_date"))?;
+    tx.fetch_all(&RECOUNT, args![start(day)?, start(next)?])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Spent {
+                agent: AgentId::new(row.get("agent_id")?),
+                date: date.to_owned(),
+                state: row.get("state")?,
+                reason: row.get("reason")?,
+                spans: row.get("spans")?,
+                ms: row.get("ms")?,
+            })
+        })
+        .collect()
+}
+
+/// Cuts a stretch at each midnight: day, length, and whether it ended there.
+fn cut(from_ms: i64, until_ms: i64, zone: &TimeZone) -> Result<Vec<(String, i64, bool)>> {
+    let mut pieces = Vec::new();
+    let mut from = from_ms;
+    while from < until_ms {
+        let at = Timestamp::from_millisecond(from).map_err(|_| wrong("agent_states.from_ms"))?;
+        let day = zone.to_datetime(at).date();
+        let next = day.tomorrow().ok().and_then(|next| midnight(next, zone));
+        let next = next.ok_or_else(|| wrong("agent_states.until_ms"))?;
+        let until = next.min(until_ms);
+        pieces.push((day.to_string(), until - from, until == until_ms));
+        from = until;
+    }
+    Ok(pieces)
+}
+
+/// When a day begins.
+fn midnight(day: jiff::civil::Date, zone: &TimeZone) -> Option<i64> {
+    let begin = zone.to_timestamp(day.at(0, 0, 0, 0)).ok()?;
+    Some(begin.as_millisecond())
+}
+
+fn wrong(column: &str) -> Error {
+    Error::unknown("place a stretch of time in a day", column)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_stretch_over_midnight_is_cut_there_and_ends_once() {
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        // 2026-11-23 23:59:00 in Shanghai, for two minutes; and for two days and two minutes.
+        let from = 1_795_399_200_000 + (13 * 3600 + 59 * 60) * 1_000;
+        let day = 24 * 3600 * 1_000;
+        let piece = |date: &str, ms, last| (date.to_owned(), ms, last);
+        assert_eq!(
+            cut(from, from + 120_000, &zone).unwrap(),
+            [
+                piece("2026-11-23", 60_000, false),
+                piece("2026-11-24", 60_000, true)
+            ]
+        );
+        let long = cut(from, from + 2 * day + 120_000, &zone).unwrap();
+        assert_eq!(
+            long.iter().map(|(_, ms, _)| ms).sum::<i64>(),
+            2 * day + 120_000
+        );
+        assert_eq!(long.len(), 4);
+        assert_eq!(cut(from, from, &zone).unwrap(), []);
+        assert_eq!(cut(from, from - 1, &zone).unwrap(), []);
+    }
+}
