@@ -141,7 +141,7 @@ pub enum Broken {
 
 const DAY: i64 = 86_400_000;
 /// Two clocks, each right to within two seconds, may disagree by four: so inexact is a stretch of days between instants
-/// that two of them noted.
+/// that two of them noted, and so is a midnight, to which a call may belong that was made where it is noon.
 const CLOCKS_DISAGREE: i64 = 4_000;
 
 struct Checker<'a> {
@@ -277,7 +277,7 @@ impl Checker<'_> {
         let day = |tz: &TimeZone| {
             let local = tz.to_datetime(Timestamp::from_millisecond(now).unwrap());
             let midnight = local.date().at(0, 0, 0, 0);
-            tz.to_timestamp(midnight).unwrap().as_millisecond()
+            tz.to_timestamp(midnight).unwrap().as_millisecond() + CLOCKS_DISAGREE
         };
         let number = &self.by_number[point.number];
         let case = &self.by_case[point.case];
