@@ -820,9 +820,12 @@ fn a_file_of_cases_with_faults_is_refused_whole_and_repeats_nobody() {
             format!("{head}C1,D1,欧阳,aunt of a friend,{NUMBER}\n"),
             ["line 2", "column relation"],
         ),
-        (format!("{head}C1,D1,{NUMBER}\n"), ["line 2", "cells"]),
+        (
+            format!("{head}C1,D1,{NUMBER}\n"),
+            ["line 2", "column number: is empty"],
+        ),
         ("number\n".to_owned(), ["column case", "missing"]),
-        (String::new(), ["empty", "case,debtor"]),
+        (String::new(), ["bad.csv", "empty"]),
         ("\u{0}\u{1}\u{2}".to_owned(), ["line 1", "missing"]),
     ] {
         let text = import(rows.as_bytes());

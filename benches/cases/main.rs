@@ -291,7 +291,7 @@ fn write_updates(path: &Path, rows: u32) {
 
 fn write_xlsx(path: &Path, rows: u32) {
     let mut book = rust_xlsxwriter::Workbook::new();
-    let sheet = book.add_worksheet_with_constant_memory();
+    let sheet = book.add_worksheet_with_constant_memory().unwrap();
     for (column, head) in HEADS.iter().enumerate() {
         sheet.write_string(0, column as u16, *head).unwrap();
     }

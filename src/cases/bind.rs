@@ -148,9 +148,27 @@ impl Bound {
 
 fn label(heads: &[String], at: usize) -> String {
     match heads.get(at) {
-        Some(head) if !head.is_empty() => head.chars().take(60).collect(),
+        Some(head) if !head.is_empty() => head
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(60)
+            .collect(),
         _ => sheet::letters(at),
     }
+}
+
+/// The heads of a file, in words. A first line that holds numbers of people is none of heads and is not repeated.
+fn there(heads: &[String]) -> String {
+    let digits = |head: &String| head.chars().filter(char::is_ascii_digit).count();
+    if heads.iter().any(|head| digits(head) > 4) {
+        return "the line of the heads holds numbers: does the file have heads, and in that line?"
+            .to_owned();
+    }
+    let shown: Vec<String> = (0..heads.len().min(60))
+        .filter(|at| heads.get(*at).is_some_and(|head| !head.is_empty()))
+        .map(|at| label(heads, at))
+        .collect();
+    format!("the file has: {}", shown.join(", "))
 }
 
 struct Finder<'a> {
@@ -193,21 +211,12 @@ impl Finder<'_> {
                 }
                 match found.as_slice() {
                     [] if needed => {
-                        let there: Vec<&str> = self
-                            .heads
-                            .iter()
-                            .map(String::as_str)
-                            .filter(|head| !head.is_empty())
-                            .take(60)
-                            .collect();
                         let others = match names.len() {
                             1 => String::new(),
                             _ => format!(" (also by the name of {})", names[1..].join(", ")),
                         };
-                        let problem = format!(
-                            "this column is missing{others}; the file has: {}",
-                            there.join(", ")
-                        );
+                        let problem =
+                            format!("this column is missing{others}; {}", there(self.heads));
                         self.fault(names.first().cloned().unwrap_or_default(), problem);
                         None
                     }

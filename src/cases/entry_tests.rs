@@ -98,6 +98,11 @@ fn a_column_that_is_missing_is_named_with_those_that_are_there() {
         ) && faults[0].ends_with("the file has: 案件编号, 金额"),
         "{faults:?}"
     );
+    let headless = said(&rows(card(), "C1,王小明,13800138000\n").unwrap_err()).join("\n");
+    assert!(
+        headless.contains("does the file have heads") && !headless.contains("王小明"),
+        "{headless}"
+    );
     let twice = said(&rows(card(), "案件编号,案件号,姓名,委案金额\n").unwrap_err());
     assert_eq!(
         twice,

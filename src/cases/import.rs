@@ -94,6 +94,8 @@ pub struct Job {
 pub struct Report {
     /// The import's number; `None` for a preview.
     pub import: Option<i64>,
+    /// It is decided, but the database went away before all of it was carried out; the next import or start goes on.
+    pub pending: bool,
     /// Rows by what became of them.
     pub counts: Counts,
     /// Cases that are new.
@@ -137,7 +139,7 @@ pub enum ImportError {
     )]
     NoKey,
     /// Cases without a lot.
-    #[error("cases come in a batch: name it")]
+    #[error("cases come in a batch: name it with --batch")]
     NoBatch,
     /// The database.
     #[error(transparent)]
@@ -427,6 +429,7 @@ impl Import<'_> {
         let applied = apply(self.db, self.clock, id, &actor, &mut self.report).await;
         if let Err(error) = applied {
             // It is decided: what is left is carried out by the next import or start.
+            self.report.pending = true;
             tracing::warn!(%error, import = id, "an import is decided, but not carried out to its end yet");
         }
         Ok(())

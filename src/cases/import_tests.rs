@@ -684,7 +684,14 @@ async fn a_database_that_goes_away_in_the_middle_leaves_nothing_behind() {
     let before = dump(&test).await;
     let other = Db::open(&test.options).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
+    // Whoever holds it cuts, or has ended the cutting.
+    let cutting = Arc::new(std::sync::Mutex::new(true));
+    let may_cut = Arc::clone(&cutting);
     let cut = move || {
+        let may_cut = may_cut.lock().unwrap();
+        if !*may_cut {
+            return;
+        }
         let cut = async {
             let text = "SELECT COUNT(pg_terminate_backend(pid)) AS n FROM pg_stat_activity
                         WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -710,6 +717,7 @@ async fn a_database_that_goes_away_in_the_middle_leaves_nothing_behind() {
         matches!(&error, ImportError::Store(e) if e.is_unavailable()),
         "{error}"
     );
+    *cutting.lock().unwrap() = false;
     recover(&test.db, &clock()).await.unwrap();
     assert_eq!(dump(&test).await, before);
     let again = bring_rows(&test, rows_with(&text, 0..0, || {}))

@@ -69,11 +69,9 @@ const CARD: &str = "案件编号,客户号,姓名,身份证号,卡号,委案金�
 async fn a_case_is_imported_found_shown_marked_and_paid() {
     let desk = Desk::new().await;
     let cards = desk.file("cards.csv", CARD);
-    let import = format!("import {cards} --client bank --batch B1 --template credit-card");
-    let preview = desk
-        .run(&format!("{import} --new-client Bank --preview"), "")
-        .await
-        .unwrap();
+    let import =
+        format!("import {cards} --client bank --batch B1 --template credit-card --new-client Bank");
+    let preview = desk.run(&format!("{import} --preview"), "").await.unwrap();
     assert!(
         preview.contains("preview, nothing was imported: 1 rows: 1 new cases"),
         "{preview}"

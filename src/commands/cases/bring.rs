@@ -190,6 +190,12 @@ fn print(report: &Report, args: &ImportArgs, out: &mut (dyn Write + Send)) -> an
         counts.same,
         counts.faulty
     )?;
+    if report.pending {
+        writeln!(
+            out,
+            "the database went away before all of it was carried out: the next import or start of the daemon goes on"
+        )?;
+    }
     if report.settled > 0 {
         writeln!(
             out,
@@ -231,6 +237,12 @@ async fn known_client(args: &ImportArgs, context: &Context<'_>) -> anyhow::Resul
     tx.rollback().await?;
     match (known, &args.new_client) {
         (Some(client), _) => Ok(client),
+        // A preview writes nothing; of a client without an id nothing is known.
+        (None, Some(name)) if args.preview => Ok(clients::Client {
+            id: crate::ids::ClientId::new(0),
+            code: args.client.clone(),
+            name: name.clone(),
+        }),
         (None, Some(name)) => {
             let mut tx = context.db.begin().await?;
             let now_ms = context.clock.wall_ms();
