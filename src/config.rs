@@ -194,6 +194,8 @@ pub struct Calls {
 pub struct Policy {
     /// Preset of calling rules.
     pub preset: String,
+    /// Rule files that make it stricter; empty: none.
+    pub dir: PathBuf,
     /// Zone of times shown to operators.
     pub display_zone: String,
     /// Country by whose habits a number without `+` is read.

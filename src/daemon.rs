@@ -21,6 +21,7 @@ use crate::{
     phone::{Region, ShortCodes},
     policy::Preset,
     recorder::Recorder,
+    rulebook::files::Rulebook,
     settle,
     store::{self, Db, attempts::Purpose},
     switchboard::{BrowserSettings, Parts, Settings, Switchboard},
@@ -42,8 +43,11 @@ pub struct Daemon {
     pub db: Db,
     /// The recordings.
     pub library: Library,
+    /// The rules in force.
+    pub rules: Rulebook,
     /// Where the API listens.
     pub address: std::net::SocketAddr,
+    clock: Clock,
     trunk: Trunk,
     api: tokio::task::JoinHandle<std::io::Result<()>>,
     stop: CancellationToken,
@@ -60,6 +64,7 @@ impl Daemon {
         let listener = listen(config).await?;
         let address = listener.local_addr()?;
         let (region, preset) = rules(config)?;
+        let rulebook = open_rulebook(config)?;
         let short_codes = ShortCodes::new(SHORT_CODES).context("the built-in short codes")?;
         let api_short_codes = short_codes.clone();
 
@@ -95,6 +100,10 @@ impl Daemon {
                 "imports had broken off; what was decided is carried out, the rest is swept away"
             );
         }
+        let in_force = rulebook.note(&db, "system", clock.wall_ms()).await?;
+        if !in_force.changed.is_empty() {
+            tracing::info!(changed = ?in_force.changed, preset = preset.name(), "calling rules come into force");
+        }
         // Read before a call can begin: a leg of now must never be taken for one of before.
         let leftovers = settle::leftovers::journalled(&db, &config.store.node).await?;
 
@@ -112,7 +121,7 @@ impl Daemon {
                 recorder,
                 facts,
                 vault: vault.clone(),
-                rules: Arc::new(preset.rules()),
+                rules: rulebook.clone(),
             },
             Settings {
                 node: config.store.node.clone(),
@@ -161,7 +170,8 @@ impl Daemon {
             db: db.clone(),
             switchboard: switchboard.clone(),
             library: library.clone(),
-            clock,
+            rules: rulebook.clone(),
+            clock: clock.clone(),
             fields: fields.into(),
             region,
             short_codes: api_short_codes.into(),
@@ -173,7 +183,9 @@ impl Daemon {
             switchboard,
             db,
             library,
+            rules: rulebook,
             address,
+            clock,
             trunk,
             api,
             stop,
@@ -183,6 +195,24 @@ impl Daemon {
     /// How the PBX is.
     pub fn trunk(&self) -> &Trunk {
         &self.trunk
+    }
+
+    /// Reads the rule files again; bad ones leave the rules as they were, which is logged with file and line.
+    pub async fn reload_rules(&self) {
+        let reloaded = self
+            .rules
+            .reload(&self.db, "system", self.clock.wall_ms())
+            .await;
+        match reloaded {
+            Ok(done) if done.changed.is_empty() => {
+                tracing::info!("the calling rules are as they were")
+            }
+            Ok(done) => tracing::info!(changed = ?done.changed, "new calling rules are in force"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the calling rules cannot be loaded; going on with those of before"
+            ),
+        }
     }
 
     /// Takes no new calls, waits up to `patience` for those that are up, ends the rest, and closes everything.
@@ -211,6 +241,14 @@ pub fn rules(config: &Config) -> anyhow::Result<(Region, Preset)> {
         )
     })?;
     Ok((region, preset))
+}
+
+/// Reads the calling rules: the preset, and the files that make it stricter.
+pub fn open_rulebook(config: &Config) -> anyhow::Result<Rulebook> {
+    let (_, preset) = rules(config)?;
+    let dir = &config.policy.dir;
+    let dir = (!dir.as_os_str().is_empty()).then(|| dir.clone());
+    Rulebook::open(preset, dir).context("policy.dir: the calling rules cannot be loaded")
 }
 
 /// Opens the socket of the API.

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod practice;
 pub mod random;
 pub mod recorder;
+pub mod rulebook;
 mod settle;
 mod sip_socket;
 pub mod stats;

@@ -5,7 +5,10 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ringfence::{
     clock::Clock,
-    commands::{cases, check, demo, keys, receipts, recordings, serve, stats, users, whole},
+    commands::{
+        Desk, agreements, bars, cases, check, demo, keys, policy, receipts, recordings, serve,
+        stats, users, whole,
+    },
     config::{Config, Log, LogFormat},
     daemon, logging,
     phone::ShortCodes,
@@ -38,6 +41,12 @@ enum Command {
     Check,
     /// List, export and verify recordings
     Recordings(recordings::RecordingsArgs),
+    /// The calling rules: check, explain, prove
+    Policy(policy::PolicyArgs),
+    /// Who must not be called
+    Bars(bars::BarsArgs),
+    /// Who agreed to be called at other hours
+    Agreements(agreements::AgreementsArgs),
     /// Prove a decision of the gate
     Receipts(receipts::ReceiptsArgs),
     /// Print and recount the figures
@@ -83,6 +92,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             format: LogFormat::Text,
         })
     };
+    let short = || ShortCodes::new(daemon::SHORT_CODES);
     match cli.command {
         Command::Serve => {
             let config = load()?;
@@ -112,6 +122,30 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 &mut out,
             )
             .await
+        }
+        Command::Policy(args) => {
+            quiet()?;
+            if policy::offline(&args, &mut out)? {
+                return Ok(());
+            }
+            let config = load()?;
+            let (db, short) = (daemon::open_store(&config).await?, short()?);
+            let desk = Desk::new(&config, &db, &short)?;
+            policy::run(args, &desk, &mut out).await
+        }
+        Command::Bars(args) => {
+            quiet()?;
+            let config = load()?;
+            let (db, short) = (daemon::open_store(&config).await?, short()?);
+            let desk = Desk::new(&config, &db, &short)?;
+            bars::run(args, &desk, &mut out).await
+        }
+        Command::Agreements(args) => {
+            quiet()?;
+            let config = load()?;
+            let (db, short) = (daemon::open_store(&config).await?, short()?);
+            let desk = Desk::new(&config, &db, &short)?;
+            agreements::run(args, &desk, &mut out).await
         }
         Command::Receipts(args) => {
             quiet()?;

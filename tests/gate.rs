@@ -522,7 +522,8 @@ fn what_is_barred_while_the_agents_phone_rings_is_not_called() {
         (2, "UPDATE cases SET state = 'paused' WHERE id = 2"),
         (
             3,
-            "UPDATE numbers SET state = 'barred', reason = 'asked' WHERE id = 3",
+            "INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor)
+             VALUES ('number', 3, 'do_not_call', 'asked', 0, 'lin')",
         ),
     ] {
         let answer = api.post("/api/v1/calls", &click(point));
@@ -539,7 +540,7 @@ fn what_is_barred_while_the_agents_phone_rings_is_not_called() {
         let answer = api.post("/api/v1/calls", &click(point));
         let codes = refused(&daemon, &floor, &answer);
         assert!(
-            codes == ["case_not_open"] || codes == ["number_barred"],
+            codes == ["case_not_open"] || codes == ["do_not_call"],
             "{codes:?}"
         );
     }

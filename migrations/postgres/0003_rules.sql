@@ -48,6 +48,8 @@ CREATE TABLE bars (
 CREATE INDEX bars_subject ON bars (scope, subject_id) WHERE lifted_at_ms IS NULL;
 INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor)
     SELECT 'number', id, 'do_not_call', COALESCE(reason, 'barred'), changed_at_ms, 'system' FROM numbers WHERE state = 'barred';
+-- From here on bars alone say what must not be called.
+UPDATE numbers SET state = 'usable', reason = NULL WHERE state = 'barred';
 
 -- Agreements (约定): a customer or third party agreed to be called outside the usual hours.
 CREATE TABLE agreements (
@@ -107,3 +109,9 @@ CREATE TABLE outside_counts (
     import_id      BIGINT  REFERENCES imports(id) -- the file that brought it
 );
 CREATE UNIQUE INDEX outside_counts_once ON outside_counts (case_id, on_date, source, COALESCE(number_id, 0));
+CREATE INDEX outside_counts_number ON outside_counts (number_id) WHERE number_id IS NOT NULL;
+
+-- What is under way counts against every cap, whenever it began: found without reading what is long over.
+CREATE INDEX attempts_open_number ON attempts (number_id) WHERE ended_at_ms IS NULL;
+CREATE INDEX attempts_open_debtor ON attempts (debtor_id) WHERE ended_at_ms IS NULL;
+CREATE INDEX attempts_open_case ON attempts (case_id) WHERE ended_at_ms IS NULL;

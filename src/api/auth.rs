@@ -11,6 +11,7 @@ use axum::{
 use super::{App, problem::Problem};
 use crate::{
     ids::ClientId,
+    rulebook::Refused,
     store::{
         self,
         users::{Role, Token, User},
@@ -37,6 +38,18 @@ pub enum Right {
     Reveal,
     /// Enter cases and change their state.
     ManageCases,
+    /// Read rules, bars and agreements, and ask what would be decided.
+    Rules,
+    /// Bar numbers, persons, cases and clients.
+    Bar,
+    /// Lift bars.
+    Lift,
+    /// Enter agreements, and see those of one's clients.
+    Agree,
+    /// Approve, refuse and revoke agreements.
+    Approve,
+    /// Have the rule files read again.
+    Reload,
 }
 
 impl Right {
@@ -49,6 +62,12 @@ impl Right {
             Self::Receipts => "read receipts",
             Self::Reveal => "see identity and card numbers whole",
             Self::ManageCases => "enter cases and change their state",
+            Self::Rules => "read the rules",
+            Self::Bar => "bar calls",
+            Self::Lift => "lift bars",
+            Self::Agree => "enter agreements",
+            Self::Approve => "approve or end agreements",
+            Self::Reload => "load the rules again",
         }
     }
 }
@@ -56,10 +75,18 @@ impl Right {
 /// Least privilege: what each role is for (PRODUCT.md, "People who use it").
 pub const fn may(role: Role, right: Right) -> bool {
     match role {
-        Role::Agent => matches!(right, Right::Dial),
+        Role::Agent => matches!(right, Right::Dial | Right::Agree),
         Role::Lead => matches!(
             right,
-            Right::Dial | Right::Supervise | Right::Recordings | Right::Figures | Right::Reveal
+            Right::Dial
+                | Right::Supervise
+                | Right::Recordings
+                | Right::Figures
+                | Right::Reveal
+                | Right::Rules
+                | Right::Bar
+                | Right::Agree
+                | Right::Approve
         ),
         Role::Qa => matches!(right, Right::Recordings | Right::Figures),
         Role::Operations => matches!(
@@ -68,12 +95,24 @@ pub const fn may(role: Role, right: Right) -> bool {
         ),
         Role::Compliance => matches!(
             right,
-            Right::Recordings | Right::Figures | Right::Receipts | Right::Reveal
+            Right::Recordings
+                | Right::Figures
+                | Right::Receipts
+                | Right::Reveal
+                | Right::Rules
+                | Right::Bar
+                | Right::Lift
+                | Right::Agree
+                | Right::Approve
+                | Right::Reload
         ),
-        Role::Auditor => matches!(right, Right::Recordings | Right::Figures | Right::Receipts),
+        Role::Auditor => matches!(
+            right,
+            Right::Recordings | Right::Figures | Right::Receipts | Right::Rules
+        ),
         Role::Admin => matches!(
             right,
-            Right::Supervise | Right::Figures | Right::ManageCases
+            Right::Supervise | Right::Figures | Right::ManageCases | Right::Reload
         ),
     }
 }
@@ -154,6 +193,17 @@ pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, Problem
     store::users::by_token(&mut tx, &token)
         .await?
         .ok_or(Problem::Unauthenticated)
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown(detail) => Self::NotFound(detail),
+            Refused::Invalid(detail) => Self::Invalid(detail),
+            Refused::Conflict(detail) => Self::Conflict(detail),
+            Refused::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<store::Error> for Problem {

@@ -48,8 +48,10 @@ struct ContactPointBody {
     relation: String,
     /// The number in E.164, or a short code.
     number: String,
-    /// `usable`, `invalid` or `barred`, here and in every other case.
+    /// `usable` or `invalid`, here and in every other case.
     state: String,
+    /// Something bars calls to it now: `/api/v1/bars` says what.
+    barred: bool,
     /// The person, being a third party, asked not to be called again.
     refused: bool,
 }
@@ -128,21 +130,25 @@ async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<Cas
     let mut tx = app.db.read().await?;
     let client = store::clients::by_id(&mut tx, case.client_id).await?;
     let people = store::contact_points::people_of_case(&mut tx, case.id).await?;
+    let now_ms = app.clock.wall_ms();
+    let mut contact_points = Vec::with_capacity(people.len());
+    for (target, name) in people {
+        let bars = store::bars::active_for(&mut tx, &target, now_ms).await?;
+        contact_points.push(ContactPointBody {
+            contact_point_id: target.contact_point.get(),
+            name,
+            relation: target.relation.as_str().to_owned(),
+            number: target.number.dial_string().to_owned(),
+            state: target.number_state.as_str().to_owned(),
+            barred: !bars.is_empty(),
+            refused: target.refused,
+        });
+    }
     Ok(Json(CaseBody {
         case_id: case.id.get(),
         client: client.map(|client| client.code).unwrap_or_default(),
         reference: case.reference,
         state: case.state.as_str().to_owned(),
-        contact_points: people
-            .into_iter()
-            .map(|(target, name)| ContactPointBody {
-                contact_point_id: target.contact_point.get(),
-                name,
-                relation: target.relation.as_str().to_owned(),
-                number: target.number.dial_string().to_owned(),
-                state: target.number_state.as_str().to_owned(),
-                refused: target.refused,
-            })
-            .collect(),
+        contact_points,
     }))
 }

@@ -4,7 +4,9 @@
 //! Bodies never carry a phone number except where the caller may see it, logs never do.
 
 mod agent;
+mod agreements;
 mod auth;
+mod bars;
 mod calls;
 mod case_store;
 mod cases;
@@ -13,6 +15,7 @@ mod extract;
 mod health;
 mod metrics;
 mod pages;
+mod policy;
 mod problem;
 mod receipts;
 mod recordings;
@@ -36,6 +39,7 @@ use crate::{
     clock::Clock,
     library::Library,
     phone::{Region, ShortCodes},
+    rulebook::{files::Rulebook, find::Numbering},
     store::Db,
     switchboard::Switchboard,
 };
@@ -52,6 +56,8 @@ pub struct App {
     pub switchboard: Switchboard,
     /// The only door to recordings.
     pub library: Library,
+    /// The calling rules in force.
+    pub rules: Rulebook,
     /// Time.
     pub clock: Clock,
     /// Key of identity and card numbers.
@@ -62,6 +68,16 @@ pub struct App {
     pub short_codes: Arc<ShortCodes>,
     /// Renders the metrics.
     pub metrics: Arc<metrics::Handle>,
+}
+
+impl App {
+    /// How numbers are read.
+    fn numbering(&self) -> Numbering<'_> {
+        Numbering {
+            region: self.switchboard.region(),
+            short: self.switchboard.short_codes(),
+        }
+    }
 }
 
 #[derive(OpenApi)]
@@ -78,6 +94,7 @@ pub struct App {
         (name = "cases", description = "Whose numbers can be dialled"),
         (name = "recordings", description = "List, play, export; every access is logged before the first byte"),
         (name = "receipts", description = "Why a call was allowed or refused"),
+        (name = "rules", description = "What is in force, what is barred, what was agreed, and what would be decided"),
         (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
         (name = "agent", description = "The agent's browser"),
         (name = "events", description = "What happens on the floor, as it happens"),
@@ -108,6 +125,9 @@ fn routes() -> OpenApiRouter<App> {
         .merge(case_store::routes())
         .merge(recordings::routes())
         .merge(receipts::routes())
+        .merge(policy::routes())
+        .merge(bars::routes())
+        .merge(agreements::routes())
         .merge(stats::routes())
         .merge(agent::routes())
         .merge(events::routes())

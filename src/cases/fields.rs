@@ -111,6 +111,26 @@ impl FieldKey {
         self.open(&card_place(client, reference), boxed)
     }
 
+    /// A letter as `agreements` keeps it, under the SHA-256 of its bytes.
+    ///
+    /// # Errors
+    /// The key.
+    pub fn seal_letter(&self, sha256: &str, bytes: &[u8]) -> Result<String, FieldError> {
+        Ok(BASE64.encode(self.0.seal(&letter_place(sha256), bytes)?))
+    }
+
+    /// A letter as it came.
+    ///
+    /// # Errors
+    /// [`FieldError::NotAuthentic`].
+    pub fn open_letter(&self, sha256: &str, boxed: &str) -> Result<Vec<u8>, FieldError> {
+        let sealed = BASE64.decode(boxed).map_err(|_| FieldError::NotAuthentic)?;
+        let plain = self.0.open_box(&letter_place(sha256), &sealed)?;
+        plain
+            .map(|plain| plain.to_vec())
+            .ok_or(FieldError::NotAuthentic)
+    }
+
     fn open(&self, place: &[u8], boxed: &str) -> Result<String, FieldError> {
         let sealed = BASE64.decode(boxed).map_err(|_| FieldError::NotAuthentic)?;
         let plain = self.0.open_box(place, &sealed)?;
@@ -122,6 +142,10 @@ impl FieldKey {
 
 fn identity_place(hash: &str) -> Vec<u8> {
     format!("persons\0identity_box\0{hash}").into_bytes()
+}
+
+fn letter_place(sha256: &str) -> Vec<u8> {
+    format!("agreements\0letter_box\0{sha256}").into_bytes()
 }
 
 fn card_place(client: ClientId, reference: &str) -> Vec<u8> {

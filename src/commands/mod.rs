@@ -3,18 +3,34 @@
 //! `main.rs` reads the configuration, opens what a command needs and hands it in. What is printed goes to a writer,
 //! errors go up to `main`, so that tests see both.
 
+pub mod agreements;
+pub mod bars;
 pub mod cases;
 pub mod check;
 pub mod demo;
+mod desk;
 pub mod keys;
+pub mod policy;
 pub mod receipts;
 pub mod recordings;
+#[cfg(test)]
+mod rule_tests;
 pub mod serve;
 pub mod stats;
 pub mod users;
 
+pub use self::desk::Desk;
+
 /// The account under which commands write to the access log.
 const ACTOR: &str = "command line";
+
+/// A table for the terminal.
+fn table<const N: usize>(head: [&str; N]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(head);
+    table
+}
 
 /// An error with its causes, each said once: many of ours repeat the system's reason in their own sentence.
 #[must_use]

@@ -49,10 +49,13 @@ pub async fn run(
         tokio::select! {
             _ = terminate.recv() => told = true,
             _ = interrupt.recv() => told = true,
-            _ = hangup.recv() => match reload() {
+            _ = hangup.recv() => {
+                daemon.reload_rules().await;
+                match reload() {
                 Ok(new) if new == *config => tracing::info!("the configuration is as it was"),
                 Ok(_) => tracing::warn!("the configuration is valid and has changed; restart to use it"),
                 Err(error) => tracing::error!(error = format!("{error:#}"), "the changed configuration is not valid; going on with the old one"),
+                }
             },
         }
     }

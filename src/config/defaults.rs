@@ -99,6 +99,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             preset: "cn-plan".into(),
+            dir: std::path::PathBuf::new(),
             display_zone: "Asia/Shanghai".into(),
             region: "CN".into(),
         }

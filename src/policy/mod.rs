@@ -22,7 +22,7 @@ mod retention;
 mod rules;
 mod stricter;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod third_party;
 mod window;
 mod wording;

@@ -14,7 +14,7 @@ use crate::{
     ids::{
         AgentId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId, ReceiptId, UserId,
     },
-    policy::{CaseState, NumberState, Relation},
+    policy::{BarKind, CaseState, Relation},
     stats::rollup::Fact,
 };
 
@@ -76,8 +76,12 @@ pub enum Seizure {
     Expired,
     /// The case is not open any more.
     CaseBarred(CaseState),
-    /// The number was barred.
-    NumberBarred,
+    /// Something was barred that the call would touch.
+    Barred(BarKind),
+    /// The person, being a third party, asked not to be called again.
+    PersonRefused,
+    /// The agreement that allowed the call was revoked.
+    AgreementEnded,
     /// The attempt is over already.
     Ended,
 }
@@ -200,6 +204,50 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// What bars an attempt at `$2`: the same that [`super::bars::active_for`] finds.
+macro_rules! bars {
+    ($attempt:literal) => {
+        concat!(
+            "FROM (SELECT 'number' AS scope, ", $attempt, ".number_id AS subject
+                   UNION SELECT 'case', ", $attempt, ".case_id UNION SELECT 'client', ", $attempt, ".client_id
+                   UNION SELECT 'everything', 0
+                   UNION SELECT 'person', d.person_id FROM debtors d WHERE d.id = ", $attempt, ".debtor_id
+                   UNION SELECT 'person', d.person_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+                         JOIN cases c ON c.id = p.case_id JOIN debtors d ON d.id = c.debtor_id
+                         WHERE p.number_id = ", $attempt, ".number_id
+                           AND t.relation IN ('debtor', 'joint_debtor')) AS s
+                  JOIN bars x ON x.scope = s.scope AND x.subject_id = s.subject
+             WHERE x.lifted_at_ms IS NULL AND (x.until_ms IS NULL OR x.until_ms > $2)
+               AND (x.client_id IS NULL OR x.client_id = ", $attempt, ".client_id)"
+        )
+    };
+}
+
+/// The refusal of the person called, being a third party.
+macro_rules! refusal {
+    ($attempt:literal) => {
+        concat!(
+            "FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+             WHERE p.id = ",
+            $attempt,
+            ".contact_point_id AND t.refused_at_ms IS NOT NULL
+               AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')"
+        )
+    };
+}
+
+/// The agreement that allowed an attempt and holds no longer.
+macro_rules! revoked {
+    ($attempt:literal) => {
+        concat!(
+            "FROM agreement_uses u JOIN agreements g ON g.id = u.agreement_id
+             WHERE u.receipt_id = ",
+            $attempt,
+            ".receipt_id AND g.state <> 'active'"
+        )
+    };
+}
+
 statements! {
     INSERT("store an attempt") =
         "INSERT INTO attempts (id, receipt_id, purpose, node, client_id, batch_id, case_id, debtor_id, contact_point_id,
@@ -209,14 +257,21 @@ statements! {
                  (SELECT team_id FROM agents WHERE id = $12), (SELECT bucket FROM cases WHERE id = $7),
                  CASE WHEN CAST($3 AS TEXT) = 'case' AND NOT EXISTS (SELECT 1 FROM attempts WHERE case_id = $7 AND purpose = 'case')
                       THEN 1 ELSE 0 END)";
-    MARK("mark a seizure") =
+    MARK("mark a seizure") = concat!(
         "UPDATE attempts SET seized_at_ms = COALESCE(seized_at_ms, $2)
          WHERE id = $1 AND ended_at_ms IS NULL AND valid_until_ms > $2
-           AND EXISTS (SELECT 1 FROM cases WHERE cases.id = attempts.case_id AND cases.state = 'open')
-           AND EXISTS (SELECT 1 FROM numbers WHERE numbers.id = attempts.number_id AND numbers.state <> 'barred')";
-    WHY_NOT("look up why a seizure is barred") =
-        "SELECT a.ended_at_ms, a.valid_until_ms, c.state AS case_state, n.state AS number_state
-         FROM attempts a JOIN cases c ON c.id = a.case_id JOIN numbers n ON n.id = a.number_id WHERE a.id = $1";
+           AND EXISTS (SELECT 1 FROM cases c JOIN batches b ON b.id = c.batch_id
+                       WHERE c.id = attempts.case_id AND c.state = 'open' AND c.revealed_at_ms IS NOT NULL
+                         AND b.revealed_at_ms IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 ", bars!("attempts"), ")
+           AND NOT EXISTS (SELECT 1 ", refusal!("attempts"), ")
+           AND NOT EXISTS (SELECT 1 ", revoked!("attempts"), ")");
+    WHY_NOT("look up why a seizure is barred") = concat!(
+        "SELECT a.ended_at_ms, c.state AS case_state, c.revealed_at_ms,
+                (SELECT MIN(x.kind) ", bars!("a"), ") AS bar,
+                (SELECT COUNT(*) ", refusal!("a"), ") AS refusals,
+                (SELECT COUNT(*) ", revoked!("a"), ") AS revoked
+         FROM attempts a JOIN cases c ON c.id = a.case_id WHERE a.id = $1");
     BY_ID("read an attempt") = concat!("SELECT ", columns!(), " FROM attempts WHERE id = $1");
     OPEN("list the attempts under way") =
         concat!("SELECT ", columns!(), " FROM attempts WHERE node = $1 AND ended_at_ms IS NULL ORDER BY id");
@@ -261,23 +316,30 @@ pub async fn insert(tx: &mut Tx, a: &NewAttempt<'_>) -> Result<()> {
     tx.execute(&INSERT, args).await.map(drop)
 }
 
-/// Marks that the customer INVITE is about to leave, unless the permission ran out or case or number were barred since
-/// it was given. Only after [`Seizure::Marked`] is committed may the INVITE leave. Marking again keeps the first time.
+/// Marks that the customer INVITE is about to leave, unless the permission ran out, or since it was given the case was
+/// settled or paused, a bar came, the person refused, or the agreement that allowed it was revoked. Only after
+/// [`Seizure::Marked`] is committed may the INVITE leave. Marking again keeps the first time.
 pub async fn mark_seizure(tx: &mut Tx, id: CallId, now_ms: i64) -> Result<Seizure> {
     if tx.execute(&MARK, args![id, now_ms]).await? > 0 {
         return Ok(Seizure::Marked);
     }
     let row = tx
-        .fetch_optional(&WHY_NOT, args![id])
+        .fetch_optional(&WHY_NOT, args![id, now_ms])
         .await?
         .ok_or(Error::NotFound { what: "such call" })?;
     let case: CaseState = row.word("case_state", CaseState::parse)?;
+    let bar = row.get::<Option<String>>("bar")?;
     Ok(if row.get::<Option<i64>>("ended_at_ms")?.is_some() {
         Seizure::Ended
     } else if case != CaseState::Open {
         Seizure::CaseBarred(case)
-    } else if row.word("number_state", NumberState::parse)? == NumberState::Barred {
-        Seizure::NumberBarred
+    } else if let Some(kind) = bar {
+        let kind = BarKind::parse(&kind);
+        Seizure::Barred(kind.ok_or_else(|| Error::unknown("mark a seizure", "bars.kind"))?)
+    } else if row.get::<i64>("refusals")? > 0 {
+        Seizure::PersonRefused
+    } else if row.get::<i64>("revoked")? > 0 {
+        Seizure::AgreementEnded
     } else {
         Seizure::Expired
     })

@@ -84,10 +84,15 @@ statements! {
               JOIN batches b ON b.id = c.batch_id WHERE c.id = $1";
     ANY_BOX("look for encrypted numbers") =
         "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM persons WHERE identity_box IS NOT NULL LIMIT 1) p) +
-                (SELECT COUNT(*) FROM (SELECT 1 FROM cases WHERE card_box IS NOT NULL LIMIT 1) c) AS boxes";
+                (SELECT COUNT(*) FROM (SELECT 1 FROM cases WHERE card_box IS NOT NULL LIMIT 1) c) +
+                (SELECT COUNT(*) FROM (SELECT 1 FROM agreements WHERE letter_box IS NOT NULL LIMIT 1) g) AS boxes";
     MARK("look up the mark of a case") = "SELECT mark FROM cases WHERE id = $1";
     SET_MARK("mark a case") = "UPDATE cases SET mark = $2 WHERE id = $1";
     SET_STATE("change the state of a case") = "UPDATE cases SET state = $2, changed_at_ms = $3 WHERE id = $1";
+    NOTE_ATTEMPT("note that a case was called") =
+        "UPDATE cases SET worked_at_ms = COALESCE(worked_at_ms, $2), called_at_ms = COALESCE(called_at_ms, $2),
+                followed_at_ms = $2
+         WHERE id = $1";
     LIST("list the cases") =
         "SELECT c.id, c.client_id, c.batch_id, c.debtor_id, c.reference, c.state, k.code AS client, b.code AS batch,
                 (SELECT COUNT(*) FROM contact_points p WHERE p.case_id = c.id) AS points
@@ -337,6 +342,11 @@ pub async fn change_mark(
         now_ms,
     )
     .await
+}
+
+/// Notes an attempt for the work clocks: the first call, the last follow-up.
+pub async fn note_attempt(tx: &mut Tx, id: CaseId, now_ms: i64) -> Result<()> {
+    tx.execute(&NOTE_ATTEMPT, args![id, now_ms]).await.map(drop)
 }
 
 /// Cases in the order of entry, after an id (0 for the first), at most `limit`.

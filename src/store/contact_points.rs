@@ -3,9 +3,9 @@
 //! The number itself is a row of its own, shared by everybody who can be reached under it: what bars a number bars it
 //! for every case, and what is counted per number is counted across cases.
 
-use super::{Error, Result, Tx, db::Row};
+use super::{ConstraintKind, Error, Result, Tx, db::Row};
 use crate::{
-    ids::{BatchId, CaseId, ClientId, ContactPointId, DebtorId},
+    ids::{BatchId, CaseId, ClientId, ContactPointId, DebtorId, PersonId},
     phone::{PhoneNumber, Region, ShortCodes},
     policy::{CaseState, NumberState, Relation},
 };
@@ -27,6 +27,12 @@ pub struct Target {
     pub batch: BatchId,
     /// Who owes.
     pub debtor: DebtorId,
+    /// Which person that is, across clients.
+    pub person: PersonId,
+    /// Id of the contact: the person called.
+    pub contact: i64,
+    /// The zone that was put on record for the person called.
+    pub zone: Option<String>,
     /// What the person called is to the debt.
     pub relation: Relation,
     /// The person called, being a third party, asked not to be called again.
@@ -59,15 +65,19 @@ statements! {
          WHERE id = (SELECT contact_id FROM contact_points WHERE id = $1)";
     TARGET("look up whom to call") =
         "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
-                t.relation, t.refused_at_ms, p.number_id, n.digits, n.region, n.state AS number_state
+                d.person_id, p.contact_id, p.zone, t.relation, t.refused_at_ms, p.number_id, n.digits, n.region,
+                n.state AS number_state
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
-              JOIN batches b ON b.id = c.batch_id JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
+              JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
+              JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
          WHERE p.id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
     OF_CASE("list the numbers of a case") =
         "SELECT t.name, p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
-                t.relation, t.refused_at_ms, p.number_id, n.digits, n.region, n.state AS number_state
+                d.person_id, p.contact_id, p.zone, t.relation, t.refused_at_ms, p.number_id, n.digits, n.region,
+                n.state AS number_state
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
-              JOIN batches b ON b.id = c.batch_id JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
+              JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
+              JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
          WHERE p.case_id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL
          ORDER BY p.id";
 }
@@ -81,10 +91,7 @@ pub async fn ensure(
     number: &PhoneNumber,
     now_ms: i64,
 ) -> Result<(ContactPointId, bool)> {
-    let digits = number.dial_string();
-    tx.execute(&ENSURE_NUMBER, args![digits, number.region(), now_ms])
-        .await?;
-    let number_id: i64 = tx.fetch_one(&NUMBER, args![digits]).await?.get("id")?;
+    let number_id = ensure_number(tx, number, now_ms).await?;
     tx.execute(&ENSURE_CONTACT, args![case, name, relation, now_ms])
         .await?;
     let contact_id: i64 = tx
@@ -102,8 +109,27 @@ pub async fn ensure(
     Ok((ContactPointId::new(id), new))
 }
 
-/// Bars a number, marks it invalid, or lets it be called again, everywhere. A call whose agent's phone still rings is
-/// stopped by it (see [`super::attempts::mark_seizure`]).
+/// The id of a number, entered if it was never seen.
+pub async fn ensure_number(tx: &mut Tx, number: &PhoneNumber, now_ms: i64) -> Result<i64> {
+    let digits = number.dial_string();
+    tx.execute(&ENSURE_NUMBER, args![digits, number.region(), now_ms])
+        .await?;
+    tx.fetch_one(&NUMBER, args![digits]).await?.get("id")
+}
+
+/// The id of a number, if it was ever seen.
+pub async fn number_id(tx: &mut Tx, number: &PhoneNumber) -> Result<Option<i64>> {
+    tx.fetch_optional(&NUMBER, args![number.dial_string()])
+        .await?
+        .map(|row| row.get("id"))
+        .transpose()
+}
+
+/// Marks a number invalid, or usable again, everywhere.
+///
+/// # Errors
+/// [`Error::Constraint`] for [`NumberState::Barred`], which only old receipts know: what bars a number is
+/// [`super::bars`].
 pub async fn set_number_state(
     tx: &mut Tx,
     number_id: i64,
@@ -111,6 +137,12 @@ pub async fn set_number_state(
     reason: Option<&str>,
     now_ms: i64,
 ) -> Result<()> {
+    if state == NumberState::Barred {
+        return Err(Error::Constraint {
+            act: SET_NUMBER.act,
+            kind: ConstraintKind::Value,
+        });
+    }
     match tx
         .execute(&SET_NUMBER, args![number_id, state, reason, now_ms])
         .await?
@@ -168,6 +200,9 @@ fn read(row: &Row) -> Result<Target> {
         client_code: row.get("client_code")?,
         batch: BatchId::new(row.get("batch_id")?),
         debtor: DebtorId::new(row.get("debtor_id")?),
+        person: PersonId::new(row.get("person_id")?),
+        contact: row.get("contact_id")?,
+        zone: row.get("zone")?,
         relation: row.word("relation", Relation::parse)?,
         refused: row.get::<Option<i64>>("refused_at_ms")?.is_some(),
         number_id: row.get("number_id")?,

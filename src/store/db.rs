@@ -625,6 +625,8 @@ impl Tx {
     /// # Errors
     /// [`Error::Unavailable`] if the database went away; the transaction then did or, rarely, did not happen.
     pub async fn commit(self) -> Result<()> {
+        // What is written into a file that is gone is lost; nothing may be done on the strength of it.
+        self.db.check_file("commit a transaction")?;
         let done = async {
             match self.inner {
                 Inner::Sqlite(tx) => tx.commit().await,

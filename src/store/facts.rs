@@ -1,74 +1,90 @@
 //! What a decision looks at, read inside the deciding transaction.
 //!
-//! The order: look the target up with a reading transaction; begin; [`super::guards::touch`] of [`guards`] (the first
-//! statement); [`super::contact_points::target`] again, for it may have changed; [`read`]; `policy::decide`;
-//! [`super::receipts::insert`]; if allowed, [`super::attempts::insert`] with [`LocalMoment`]; commit.
+//! The order: begin; look the target up; [`super::guards::touch`] of [`guards`] (the first statement that writes);
+//! [`super::contact_points::target`] and [`guards`] again, for both may have changed; [`read`]; `policy::decide`;
+//! [`super::receipts::insert`]; if allowed, [`super::attempts::insert`] with [`LocalMoment`], and
+//! [`super::agreements::note_use`] where an agreement allowed it; commit. Counters and last calls are in `tallies.rs`.
 
 use std::sync::Arc;
 
-use super::{Result, Tx, contact_points::Target, guards::Guard};
+use super::{
+    Result, Tx,
+    agreements::{self, AgreementState},
+    bars,
+    contact_points::Target,
+    guards::Guard,
+    special_days, tallies,
+};
 use crate::{
-    ids::CaseId,
+    ids::{CaseId, PersonId},
     policy::{
-        CaseFacts, ContactPointFacts, Count, CountNeeded, Facts, Measure, OwnNumbers, RuleSet,
-        Scope, ZoneTimes, Zones,
+        AgreementFacts, CaseFacts, ContactPointFacts, Facts, OwnNumbers, RuleSet, SpecialDay,
+        ZoneTimes, Zones, dates_around, regions_of,
     },
 };
 
-/// The guards of a decision about this target: nobody else decides about the debtor or the number meanwhile.
-#[must_use]
-pub fn guards(target: &Target) -> [Guard; 2] {
-    [
-        Guard::Debtor(target.debtor),
-        Guard::Number(target.number_id),
-    ]
+/// The persons that a call to this target counts for: who owes the case, and everybody whose own number this is.
+/// What is capped per person is capped for each of them.
+pub async fn persons(tx: &mut Tx, target: &Target) -> Result<Vec<PersonId>> {
+    let rows = tx
+        .fetch_all(&PERSONS, args![target.person, target.number_id])
+        .await?;
+    rows.iter()
+        .map(|row| Ok(PersonId::new(row.get("person_id")?)))
+        .collect()
+}
+
+/// The guards of a decision about this target: nobody else decides meanwhile about the number, or about anybody that
+/// the call counts for.
+pub async fn guards(tx: &mut Tx, target: &Target) -> Result<Vec<Guard>> {
+    let mut guards: Vec<Guard> = persons(tx, target)
+        .await?
+        .into_iter()
+        .map(Guard::Person)
+        .collect();
+    guards.push(Guard::Number(target.number_id));
+    Ok(guards)
 }
 
 statements! {
-    COUNT_NUMBER("count the attempts to a number") =
-        "SELECT COUNT(CASE WHEN ended_at_ms IS NULL THEN 1 END) AS under_way,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND seized_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS seized,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND answered_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS connected
-         FROM attempts WHERE number_id = $1 AND (started_at_ms >= $2 OR ended_at_ms IS NULL)";
-    COUNT_DEBTOR("count the attempts to a debtor") =
-        "SELECT COUNT(CASE WHEN ended_at_ms IS NULL THEN 1 END) AS under_way,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND seized_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS seized,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND answered_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS connected
-         FROM attempts WHERE debtor_id = $1 AND (started_at_ms >= $2 OR ended_at_ms IS NULL)";
-    COUNT_CASE("count the attempts of a case") =
-        "SELECT COUNT(CASE WHEN ended_at_ms IS NULL THEN 1 END) AS under_way,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND seized_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS seized,
-                COUNT(CASE WHEN ended_at_ms IS NOT NULL AND answered_at_ms IS NOT NULL AND started_at_ms >= $2
-                           THEN 1 END) AS connected
-         FROM attempts WHERE case_id = $1 AND (started_at_ms >= $2 OR ended_at_ms IS NULL)";
+    PERSONS("look up whom a call counts for") =
+        "SELECT CAST($1 AS BIGINT) AS person_id
+         UNION
+         SELECT d.person_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id JOIN cases c ON c.id = p.case_id
+                JOIN debtors d ON d.id = c.debtor_id
+         WHERE p.number_id = $2 AND t.relation IN ('debtor', 'joint_debtor')
+         ORDER BY person_id";
     OWN_NUMBERS("look up the debtor's own numbers") =
         "SELECT COUNT(*) AS total, COUNT(CASE WHEN n.state = 'invalid' THEN 1 END) AS invalid
          FROM contact_points p JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
          WHERE p.case_id = $1 AND t.relation = 'debtor'";
+    /// A failure says something only if it began after the last conversation was over; five seconds later, for the clocks
+    /// of two nodes may disagree by that much.
     FAILURES("count the failures in a row to reach the debtor") =
         "SELECT COUNT(*) AS failures FROM attempts a
          WHERE a.case_id = $1 AND a.relation = 'debtor' AND a.ended_at_ms IS NOT NULL AND a.seized_at_ms IS NOT NULL
            AND a.answered_at_ms IS NULL AND a.class <> 'ours' AND a.started_at_ms > COALESCE(
-               (SELECT MAX(b.started_at_ms) FROM attempts b
+               (SELECT MAX(b.ended_at_ms) + 5000 FROM attempts b
                 WHERE b.case_id = $1 AND b.relation = 'debtor' AND b.answered_at_ms IS NOT NULL), 0)";
 }
 
 /// Everything that a decision about this target looks at. Only right under [`guards`].
 pub async fn read(tx: &mut Tx, target: &Target, rules: Arc<RuleSet>, now_ms: i64) -> Result<Facts> {
-    let zones = Zones::of(&target.number);
-    let needed = rules.counts_needed(now_ms, &zones);
+    let zones = match &target.zone {
+        Some(zone) => Zones::recorded(zone),
+        None => Zones::of(&target.number),
+    };
+    let persons = persons(tx, target).await?;
+    let counts = rules.counts_needed(now_ms, &zones);
+    let lasts = rules.lasts_needed();
     Ok(Facts {
         case: CaseFacts {
             id: target.case,
             debtor: target.debtor,
-            person: None,
+            person: Some(target.person),
             client: target.client,
             state: target.case_state,
+            // A hidden case has no targets.
             hidden: false,
         },
         contact_point: ContactPointFacts {
@@ -79,15 +95,54 @@ pub async fn read(tx: &mut Tx, target: &Target, rules: Arc<RuleSet>, now_ms: i64
             refused: target.refused,
         },
         number: target.number.clone(),
-        counts: counts(tx, target, &needed).await?,
-        lasts: Vec::new(),
+        counts: tallies::counts(tx, target, &persons, &counts).await?,
+        lasts: tallies::lasts(tx, target, &persons, &lasts, now_ms).await?,
+        bars: bars::active_for(tx, target, now_ms).await?,
+        agreements: agreed(tx, target, &rules, now_ms).await?,
+        special_days: holidays(tx, target, now_ms).await?,
         own_numbers: own_numbers(tx, target.case).await?,
-        bars: Vec::new(),
-        agreements: Vec::new(),
-        special_days: Vec::new(),
         zones,
         rules,
     })
+}
+
+/// The agreements on the number. One that waits for a second person is told only where the rules ask for one, so that
+/// it can never count by itself.
+async fn agreed(
+    tx: &mut Tx,
+    target: &Target,
+    rules: &RuleSet,
+    now_ms: i64,
+) -> Result<Vec<AgreementFacts>> {
+    let two_persons = rules
+        .agreements
+        .as_ref()
+        .is_some_and(|agreements| agreements.two_persons);
+    let found = agreements::on_number(tx, target, now_ms).await?;
+    Ok(found
+        .into_iter()
+        .filter(|agreement| two_persons || agreement.state == AgreementState::Active)
+        .map(|agreement| AgreementFacts {
+            id: agreement.id,
+            hours: agreement.hours,
+            from_ms: agreement.from_ms,
+            until_ms: agreement.until_ms,
+            uses_left: agreement
+                .uses_most
+                .map(|most| most.saturating_sub(agreement.uses)),
+            approved: agreement.state == AgreementState::Active && agreement.approved_by.is_some(),
+        })
+        .collect())
+}
+
+/// The special days of every region the number may ring in.
+async fn holidays(tx: &mut Tx, target: &Target, now_ms: i64) -> Result<Vec<SpecialDay>> {
+    let (first, last) = dates_around(now_ms);
+    let mut days = Vec::new();
+    for region in regions_of(&target.number) {
+        days.extend(special_days::around(tx, &region, first, last).await?);
+    }
+    Ok(days)
 }
 
 /// Day and hour of the person called, as an attempt stores them for the figures.
@@ -120,58 +175,6 @@ impl LocalMoment {
             hour: u8::try_from(local.hour()).ok()?,
         })
     }
-}
-
-/// The counters that the rules ask for. Attempts under way count whatever they may become and whenever they began.
-///
-/// Per contact point it is the number that counts, across all persons and cases that share it: the strictest reading.
-pub async fn counts(tx: &mut Tx, target: &Target, needed: &[CountNeeded]) -> Result<Vec<Count>> {
-    let mut counts = Vec::with_capacity(needed.len());
-    for &CountNeeded {
-        measure,
-        scope,
-        since_ms,
-        at_least_ms,
-    } in needed
-    {
-        let row = match scope {
-            Scope::ContactPoint => {
-                tx.fetch_one(&COUNT_NUMBER, args![target.number_id, since_ms])
-                    .await?
-            }
-            Scope::Debtor => {
-                tx.fetch_one(&COUNT_DEBTOR, args![target.debtor, since_ms])
-                    .await?
-            }
-            Scope::Case => {
-                tx.fetch_one(&COUNT_CASE, args![target.case, since_ms])
-                    .await?
-            }
-            // Not counted yet: a missing counter refuses.
-            Scope::ThirdParty | Scope::ThirdPartiesOfCase | Scope::ThirdPartiesOfDebtor => continue,
-        };
-        let (seized, connected): (u32, u32) = (row.small("seized")?, row.small("connected")?);
-        let settled = match measure {
-            Measure::Seized => seized,
-            Measure::Connected => connected,
-            // Nothing is answered that was not seized (a CHECK of the table).
-            Measure::Unanswered => seized - connected,
-            // Every answered call is effective where no length is asked for; longer ones are not counted yet.
-            Measure::Effective if at_least_ms == 0 => connected,
-            Measure::Effective => continue,
-        };
-        counts.push(Count {
-            measure,
-            scope,
-            person: None,
-            since_ms,
-            at_least_ms,
-            settled,
-            under_way: row.small("under_way")?,
-            outside: 0,
-        });
-    }
-    Ok(counts)
 }
 
 /// What is on record about the debtor's own numbers on this case.

@@ -5,14 +5,12 @@
 //! taken in sorted order, so that no two transactions wait for each other.
 
 use super::{Result, Tx};
-use crate::ids::{DebtorId, PersonId};
+use crate::ids::PersonId;
 
 /// What is guarded. The order of the variants is the order in which they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Guard {
-    /// Everything counted per debtor.
-    Debtor(DebtorId),
-    /// Who a person is.
+    /// Everything counted per person, and who is that person.
     Person(PersonId),
     /// Everything counted per number.
     Number(i64),
@@ -32,7 +30,6 @@ pub async fn touch(tx: &mut Tx, guards: &[Guard]) -> Result<()> {
     sorted.dedup();
     for guard in sorted {
         let name = match guard {
-            Guard::Debtor(id) => format!("debtor:{id}"),
             Guard::Person(id) => format!("person:{id}"),
             Guard::Number(id) => format!("number:{id}"),
             Guard::AccessLog => "access_log".to_owned(),

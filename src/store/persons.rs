@@ -19,6 +19,7 @@ statements! {
     MERGE_DEBTORS("merge two persons") = "UPDATE debtors SET person_id = $2 WHERE person_id = $1";
     MERGE_BARS("merge what bars two persons") =
         "UPDATE bars SET subject_id = $2 WHERE scope = 'person' AND subject_id = $1";
+    OF_DEBTOR_ONLY("look up a person") = "SELECT person_id FROM debtors WHERE id = $1";
     REMOVE("remove a person") = "DELETE FROM persons WHERE id = $1";
 }
 
@@ -55,4 +56,13 @@ pub async fn learn(tx: &mut Tx, debtor: DebtorId, hash: &str, boxed: &str) -> Re
     tx.execute(&MERGE_DEBTORS, args![person, other]).await?;
     tx.execute(&MERGE_BARS, args![person, other]).await?;
     remove(tx, person).await
+}
+
+/// The person that a debtor is.
+pub async fn of_debtor(tx: &mut Tx, debtor: DebtorId) -> Result<Option<PersonId>> {
+    let row = tx.fetch_optional(&OF_DEBTOR_ONLY, args![debtor]).await?;
+    let id = row
+        .map(|row| row.get::<Option<i64>>("person_id"))
+        .transpose()?;
+    Ok(id.flatten().map(PersonId::new))
 }

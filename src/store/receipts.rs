@@ -1,7 +1,10 @@
 //! Receipts: the stored proof of every policy decision, allowed or refused.
 
 use super::{Result, Tx, contact_points::Target, db::Row, users::User};
-use crate::ids::{AgentId, CaseId, ClientId, ContactPointId, ReceiptId, UserId};
+use crate::{
+    ids::{AgentId, CaseId, ClientId, ContactPointId, ReceiptId, UserId},
+    policy::Decision,
+};
 
 /// A receipt to be stored, in the transaction that decided.
 #[derive(Debug, Clone)]
@@ -64,6 +67,46 @@ statements! {
          FROM receipts
          WHERE (CAST($1 AS BIGINT) = 0 OR client_id IN (SELECT client_id FROM user_clients WHERE user_id = $1)) AND id < $2
          ORDER BY id DESC LIMIT $3";
+    PAGE("read receipts in order") =
+        "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
+         FROM receipts
+         WHERE id > $1 AND at_ms >= $2 AND at_ms < $3 AND (CAST($4 AS BIGINT) = 0 OR client_id = $4)
+         ORDER BY id LIMIT $5";
+}
+
+/// The codes of a decision's reasons as a receipt's row holds them: a JSON list, `[]` if it is allowed.
+#[must_use]
+pub fn codes(decision: &Decision) -> String {
+    let codes: Vec<&str> = decision.reasons().iter().map(|r| r.reason.code()).collect();
+    serde_json::json!(codes).to_string()
+}
+
+/// A stretch of receipts.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Only those of this client's cases.
+    pub client: Option<ClientId>,
+    /// From this instant on.
+    pub from_ms: i64,
+    /// To before this instant.
+    pub to_ms: i64,
+}
+
+/// Receipts in the order of their ids, which is that of time, after an id (`None` for the first), at most `limit`.
+pub async fn page(
+    tx: &mut Tx,
+    span: Span,
+    after: Option<ReceiptId>,
+    limit: u32,
+) -> Result<Vec<Receipt>> {
+    let args = args![
+        after.map_or_else(String::new, |id| id.to_string()),
+        span.from_ms,
+        span.to_ms,
+        span.client.map_or(0, ClientId::get),
+        limit
+    ];
+    tx.fetch_all(&PAGE, args).await?.iter().map(read).collect()
 }
 
 /// Stores a receipt. An allowed one must stand before its attempt, which refers to it.

@@ -5,10 +5,10 @@
 
 use crate::{
     ids::{
-        AgentId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId, PersonId, ReceiptId,
-        RecordingId, UserId,
+        AgentId, AgreementId, BarId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId,
+        PersonId, ReceiptId, RecordingId, UserId,
     },
-    policy::{CaseState, NumberState, Relation},
+    policy::{BarKind, BarScope, CaseState, NumberState, Relation},
 };
 
 /// One statement: what it does, for errors, and its text.
@@ -87,7 +87,11 @@ value_from! {
     PersonId => Int(v) v.get();
     ContactPointId => Int(v) v.get();
     AgentId => Int(v) v.get();
+    AgreementId => Int(v) v.get();
+    BarId => Int(v) v.get();
     UserId => Int(v) v.get();
+    BarKind => Text(v) v.as_str().to_owned();
+    BarScope => Text(v) v.as_str().to_owned();
     CaseState => Text(v) v.as_str().to_owned();
     NumberState => Text(v) v.as_str().to_owned();
     Relation => Text(v) v.as_str().to_owned();

@@ -3,14 +3,15 @@
 //! Guard rows first, so that two clicks at once cannot both pass a cap; then the facts, the pure decision, its receipt,
 //! the attempt and the answer to the idempotency key: all of it stands, or none. Nothing rings before this returns.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{DialAnswer, DialError, DialRequest, RefusalText, RequestKey};
 use crate::{
     call::task::Granted,
     clock::Clock,
     ids::{CallId, ReceiptId},
-    policy::{self, RuleSet, Verdict},
+    policy::{self, Verdict},
+    rulebook::files::Rulebook,
     store::{
         self, Db, Tx,
         attempts::{NewAttempt, Purpose},
@@ -21,11 +22,14 @@ use crate::{
     },
 };
 
+/// So often the guards may turn out to be the wrong ones: persons are merged while a click waits.
+const TRIES: usize = 3;
+
 /// What the gate needs besides the request.
 pub(super) struct Gate {
     pub db: Db,
     pub clock: Clock,
-    pub rules: Arc<RuleSet>,
+    pub rules: Rulebook,
     pub node: String,
     pub trunk: String,
     pub caller_id: String,
@@ -50,21 +54,45 @@ impl Gate {
         call: CallId,
         receipt: ReceiptId,
     ) -> Result<Gated, DialError> {
+        for _ in 0..TRIES {
+            if let Some(gated) = self.try_to_decide(request, call, receipt).await? {
+                return Ok(gated);
+            }
+        }
+        Err(DialError::Store(store::Error::Unavailable {
+            act: "decide a call",
+            cause: "the persons behind the number change all the time".into(),
+            remedy: "try again when the import that is at work is done".into(),
+        }))
+    }
+
+    /// One transaction; `None` if the guards it took turned out to be the wrong ones.
+    async fn try_to_decide(
+        &self,
+        request: &DialRequest,
+        call: CallId,
+        receipt: ReceiptId,
+    ) -> Result<Option<Gated>, DialError> {
         let mut tx = self.db.begin().await?;
         if let Some(key) = &request.key
             && let Some(answer) = Self::known(&mut tx, key).await?
         {
-            return Ok(Gated::Before(answer));
+            return Ok(Some(Gated::Before(answer)));
         }
         let target = self.target(&mut tx, request).await?;
-        store::guards::touch(&mut tx, &store::facts::guards(&target)).await?;
-        // It may have changed while another click held the guards.
+        let guards = store::facts::guards(&mut tx, &target).await?;
+        store::guards::touch(&mut tx, &guards).await?;
+        // It may have changed while another click held the guards, and so may whom it counts for.
         let target = self.target(&mut tx, request).await?;
+        if store::facts::guards(&mut tx, &target).await? != guards {
+            tx.rollback().await?;
+            return Ok(None);
+        }
 
         let now = self.clock.now();
-        let facts = store::facts::read(&mut tx, &target, self.rules.clone(), now.wall_ms).await?;
+        let rules = self.rules.of(&target.client_code);
+        let facts = store::facts::read(&mut tx, &target, rules, now.wall_ms).await?;
         let mut decision = policy::decide(&facts, &now);
-        let codes: Vec<&str> = decision.reasons().iter().map(|r| r.reason.code()).collect();
         store::receipts::insert(
             &mut tx,
             &NewReceipt {
@@ -75,7 +103,7 @@ impl Gate {
                 agent: Some(request.agent),
                 user: request.user,
                 rules_sha256: decision.receipt.rules_hash(),
-                reasons: &serde_json::json!(codes).to_string(),
+                reasons: &store::receipts::codes(&decision),
                 body: decision.receipt.text(),
             },
         )
@@ -89,7 +117,7 @@ impl Gate {
                     ring_ms,
                     ring_until_ms,
                     closes_at_ms,
-                    agreement: _,
+                    agreement,
                 },
                 Some(permit),
             ) => {
@@ -113,6 +141,10 @@ impl Gate {
                     valid_until_ms,
                 };
                 store::attempts::insert(&mut tx, &attempt).await?;
+                store::cases::note_attempt(&mut tx, target.case, now.wall_ms).await?;
+                if let Some(agreement) = agreement {
+                    store::agreements::note_use(&mut tx, agreement, receipt).await?;
+                }
                 let ring = Duration::from_millis(u64::try_from(ring_ms).unwrap_or(0));
                 Gated::Allowed(Box::new(Granted {
                     permit,
@@ -138,7 +170,7 @@ impl Gate {
         self.answer(&mut tx, request, &gated, call, now.wall_ms)
             .await?;
         tx.commit().await?;
-        Ok(gated)
+        Ok(Some(gated))
     }
 
     /// What was answered to this very click before, if it was.
@@ -198,3 +230,7 @@ impl Gate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

@@ -32,8 +32,9 @@ use crate::{
     fact_journal::FactJournal,
     ids::{AgentId, CallId, ClientId, ContactPointId, ReceiptId, UserId},
     phone::{Region, ShortCodes},
-    policy::{Extension, Extensions, Refusal, RuleSet},
+    policy::{Extension, Extensions, Refusal},
     recorder::Recorder,
+    rulebook::files::Rulebook,
     settle::BrokenCall,
     store::{self, Db, attempts::Purpose},
     trunk::Trunk,
@@ -60,8 +61,8 @@ pub struct Parts {
     pub facts: FactJournal,
     /// The vault itself, to ask whether it has room.
     pub vault: Vault,
-    /// The rules.
-    pub rules: Arc<RuleSet>,
+    /// The rules of every client.
+    pub rules: Rulebook,
 }
 
 /// Times and limits, from the configuration.

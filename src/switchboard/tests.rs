@@ -101,7 +101,7 @@ async fn house(debtor: &str) -> House {
             recorder: Recorder::start(vault.clone()).unwrap(),
             facts,
             vault,
-            rules: Arc::new(Preset::CnPlan.rules()),
+            rules: Rulebook::open(Preset::CnPlan, None).unwrap(),
         },
         Settings {
             node: "main".into(),

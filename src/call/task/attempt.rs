@@ -32,7 +32,16 @@ impl CallTask {
             Done::Seizure(match marked.await {
                 Ok(Seizure::Marked) => Input::SeizureMarked,
                 Ok(Seizure::Expired) => Input::PermitExpired,
-                Ok(Seizure::CaseBarred(_) | Seizure::NumberBarred | Seizure::Ended) => Input::SeizureBarred,
+                Ok(
+                    why @ (Seizure::CaseBarred(_)
+                    | Seizure::Barred(_)
+                    | Seizure::PersonRefused
+                    | Seizure::AgreementEnded
+                    | Seizure::Ended),
+                ) => {
+                    tracing::info!(%call, ?why, "barred since it was allowed, so nobody is called");
+                    Input::SeizureBarred
+                }
                 Err(error) => {
                     tracing::error!(%call, %error, "the store cannot be asked, so nobody is called");
                     Input::SeizureFailed

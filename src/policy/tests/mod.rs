@@ -4,9 +4,9 @@
 //! a year of dials judged by a checker of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod checker;
+pub(crate) mod checker;
 mod clocks;
-mod dice;
+pub(crate) mod dice;
 mod hours;
 mod merge;
 mod proof;

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use super::super::{
     Error, attempts,
     attempts::{Closing, Seizure},
-    cases, contact_points, dialogs, events, facts, guards, idempotency,
+    bars, cases, contact_points, dialogs, events, facts, guards, idempotency, tallies,
 };
-use super::{DATE, NODE, NOW_MS, Test, attempt, call_id, case, dial, floor, number, on_both};
+use super::{
+    DATE, NODE, NOW_MS, Target, Test, Tx, attempt, call_id, case, dial, floor, number, on_both,
+};
 use crate::{
     call::{Cause, Party},
-    policy::{CaseState, CountNeeded, Measure, NumberState, OwnNumbers, Relation, Scope},
+    policy::{
+        BarKind, CaseState, Count, CountNeeded, Measure, NumberState, OwnNumbers, Relation, Scope,
+    },
 };
 
 fn needed(measure: Measure, scope: Scope) -> CountNeeded {
@@ -20,6 +24,15 @@ fn needed(measure: Measure, scope: Scope) -> CountNeeded {
         since_ms: NOW_MS,
         at_least_ms: 0,
     }
+}
+
+async fn read_counts(
+    tx: &mut Tx,
+    target: &Target,
+    asked: &[CountNeeded],
+) -> crate::store::Result<Vec<Count>> {
+    let persons = facts::persons(tx, target).await?;
+    tallies::counts(tx, target, &persons, asked).await
 }
 
 /// An end at so many seconds: INVITE, ringing, answer, end.
@@ -57,9 +70,10 @@ on_both! {
                 }
                 let mut tx = begun.unwrap();
                 let target = &floor.targets[0];
-                guards::touch(&mut tx, &facts::guards(target)).await.unwrap();
+                let guarded = facts::guards(&mut tx, target).await.unwrap();
+                guards::touch(&mut tx, &guarded).await.unwrap();
                 let asked = [needed(Measure::Connected, Scope::Debtor)];
-                let count = facts::counts(&mut tx, target, &asked).await.unwrap()[0];
+                let count = read_counts(&mut tx, target, &asked).await.unwrap()[0];
                 let passes = ((count.settled + count.under_way) as usize) < LEFT;
                 if passes {
                     dial(&mut tx, n, target, floor.agent).await;
@@ -85,7 +99,8 @@ on_both! {
         for n in 0..4 {
             let mut tx = test.db.begin().await.unwrap();
             let target = &floor.targets[0];
-            guards::touch(&mut tx, &facts::guards(target)).await.unwrap();
+            let guarded = facts::guards(&mut tx, target).await.unwrap();
+            guards::touch(&mut tx, &guarded).await.unwrap();
             let facts = facts::read(&mut tx, target, rules.clone(), NOW_MS).await.unwrap();
             let decision = crate::policy::decide(&facts, &now);
             assert_eq!(decision.is_allowed(), n < 3, "{n}: {:?}", decision.reasons());
@@ -101,11 +116,14 @@ on_both! {
 
     async fn guards_taken_in_any_order_never_wait_in_a_circle(test: Test) {
         let floor = floor(&test.db, 2).await;
-        let [a, b] = [facts::guards(&floor.targets[0]), facts::guards(&floor.targets[1])];
+        let mut tx = test.db.begin().await.unwrap();
+        let a = facts::guards(&mut tx, &floor.targets[0]).await.unwrap();
+        let b = facts::guards(&mut tx, &floor.targets[1]).await.unwrap();
+        tx.rollback().await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for n in 0..100 {
             let db = test.db.clone();
-            let order = if n % 2 == 0 { [a, b].concat() } else { [b, a].concat().into_iter().rev().collect() };
+            let order = if n % 2 == 0 { [&a[..], &b[..]].concat() } else { [&b[..], &a[..]].concat().into_iter().rev().collect() };
             tasks.spawn(async move {
                 let mut tx = db.begin().await.unwrap();
                 guards::touch(&mut tx, &order).await.unwrap();
@@ -134,10 +152,10 @@ on_both! {
             let mut tx = test.db.begin().await.unwrap();
             let id = dial(&mut tx, n as u32, target, floor.agent).await;
             assert_eq!(attempts::mark_seizure(&mut tx, id, NOW_MS + 1).await.unwrap(), Seizure::Marked);
-            let counts = facts::counts(&mut tx, target, &asked).await.unwrap();
+            let counts = read_counts(&mut tx, target, &asked).await.unwrap();
             assert_eq!(counts.iter().map(|c| (c.settled, c.under_way)).collect::<Vec<_>>(), before.map(|s| (s, 1)));
             assert!(attempts::close(&mut tx, id, &end).await.unwrap());
-            let counts = facts::counts(&mut tx, target, &asked).await.unwrap();
+            let counts = read_counts(&mut tx, target, &asked).await.unwrap();
             assert_eq!(counts.iter().map(|c| (c.settled, c.under_way)).collect::<Vec<_>>(), settled.map(|s| (s, 0)));
             tx.commit().await.unwrap();
             before = settled;
@@ -149,10 +167,10 @@ on_both! {
         let mut tx = test.db.begin().await.unwrap();
         let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
         let later = [CountNeeded { measure: Measure::Seized, scope: Scope::Debtor, since_ms: NOW_MS + 1, at_least_ms: 0 }];
-        let count = facts::counts(&mut tx, &floor.targets[0], &later).await.unwrap()[0];
+        let count = read_counts(&mut tx, &floor.targets[0], &later).await.unwrap()[0];
         assert_eq!((count.settled, count.under_way), (0, 1));
         attempts::close(&mut tx, id, &end(Cause::NoAnswer, Some(1), None, 2)).await.unwrap();
-        let count = facts::counts(&mut tx, &floor.targets[0], &later).await.unwrap()[0];
+        let count = read_counts(&mut tx, &floor.targets[0], &later).await.unwrap()[0];
         assert_eq!((count.settled, count.under_way), (0, 0));
     }
 
@@ -163,9 +181,9 @@ on_both! {
         let sibling = case(&mut tx, "bank", "D0", "C-sibling", &number(9)).await;
         let stranger = case(&mut tx, "bank2", "D0", "C0", &number(8)).await;
         dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        for (target, by_number, by_debtor) in [(&shared, 1, 0), (&sibling, 0, 1), (&stranger, 0, 0)] {
+        for (target, by_number, by_debtor) in [(&shared, 1, 1), (&sibling, 0, 1), (&stranger, 0, 0)] {
             let asked = [needed(Measure::Seized, Scope::ContactPoint), needed(Measure::Seized, Scope::Debtor)];
-            let counts = facts::counts(&mut tx, target, &asked).await.unwrap();
+            let counts = read_counts(&mut tx, target, &asked).await.unwrap();
             assert_eq!((counts[0].under_way, counts[1].under_way), (by_number, by_debtor));
         }
     }
@@ -179,10 +197,19 @@ on_both! {
         }
         let (a, b) = (&floor.targets[0], &floor.targets[1]);
         cases::set_state(&mut tx, a.case, CaseState::Settled, NOW_MS).await.unwrap();
-        contact_points::set_number_state(&mut tx, b.number_id, NumberState::Barred, Some("asked"), NOW_MS).await.unwrap();
+        let bar = bars::NewBar {
+            subject: bars::Subject::Number(b.number_id),
+            client: None,
+            kind: BarKind::DoNotCall,
+            reason: "asked",
+            from_ms: NOW_MS,
+            until_ms: None,
+            actor: "lin",
+        };
+        bars::bar(&mut tx, &bar).await.unwrap();
         let mark = async |tx: &mut _, n: usize, after| attempts::mark_seizure(tx, ids[n], NOW_MS + after).await.unwrap();
         assert_eq!(mark(&mut tx, 0, 1).await, Seizure::CaseBarred(CaseState::Settled));
-        assert_eq!(mark(&mut tx, 1, 1).await, Seizure::NumberBarred);
+        assert_eq!(mark(&mut tx, 1, 1).await, Seizure::Barred(BarKind::DoNotCall));
         assert_eq!(mark(&mut tx, 2, 60_000).await, Seizure::Expired);
         assert_eq!(mark(&mut tx, 2, 59_999).await, Seizure::Marked);
         assert_eq!(mark(&mut tx, 2, 59_999).await, Seizure::Marked, "marking again");
@@ -282,7 +309,7 @@ on_both! {
         ];
         for (n, (end, failures)) in causes.into_iter().enumerate() {
             let id = call_id(n as u32);
-            attempt(&mut tx, id, target, floor.agent, DATE, 10, NOW_MS + n as i64, NODE).await;
+            attempt(&mut tx, id, target, floor.agent, DATE, 10, NOW_MS + n as i64 * 60_000, NODE).await;
             attempts::close(&mut tx, id, &end).await.unwrap();
             let own = facts::own_numbers(&mut tx, target.case).await.unwrap();
             assert_eq!(own, OwnNumbers { total: 2, invalid: 1, failures_in_a_row: failures }, "{n}");

@@ -28,8 +28,10 @@ fn statements() -> Vec<Sql> {
         access::STATEMENTS,
         agent_days::STATEMENTS,
         agents::STATEMENTS,
+        agreements::STATEMENTS,
         attempts::STATEMENTS,
         attempts::END_STATEMENTS,
+        bars::STATEMENTS,
         batches::STATEMENTS,
         &case_bulk::texts(),
         case_changes::STATEMENTS,
@@ -48,6 +50,7 @@ fn statements() -> Vec<Sql> {
         idempotency::STATEMENTS,
         imports::STATEMENTS,
         &imports::texts(),
+        outside_counts::STATEMENTS,
         persons::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
@@ -56,6 +59,9 @@ fn statements() -> Vec<Sql> {
         rollups::STATEMENTS,
         sealed_days::STATEMENTS,
         templates::STATEMENTS,
+        rules::STATEMENTS,
+        special_days::STATEMENTS,
+        tallies::STATEMENTS,
         users::STATEMENTS,
     ]
     .concat()

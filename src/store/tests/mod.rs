@@ -6,6 +6,7 @@ mod accounts;
 mod attempts;
 mod database;
 mod figures;
+mod ledger;
 mod nouns;
 mod people;
 pub(crate) mod postgres;

@@ -1,0 +1,194 @@
+//! The rule files, special days and outside counts on the command line.
+
+use std::{io::Write, path::Path};
+
+use anyhow::Context as _;
+
+use super::{super::Desk, OutsideCountsCommand, SpecialDaysCommand};
+use crate::{
+    policy::RuleSet,
+    rulebook::{self, By, find},
+    store::{outside_counts, rules, special_days},
+};
+
+/// Checks a rule file against the preset that it names.
+///
+/// # Errors
+/// What is wrong with it, with its line.
+pub(super) fn check(file: &Path, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let rules = RuleSet::stricter(&text).with_context(|| shown.to_string())?;
+    writeln!(
+        out,
+        "{shown}: good, and in nothing looser than its base; merged: {} revision {}, SHA-256 {}",
+        rules.name,
+        rules.revision,
+        rules.hash()
+    )?;
+    Ok(())
+}
+
+/// Prints the rules of a client as the files say them now.
+///
+/// # Errors
+/// A bad file.
+pub(super) fn show(
+    client: Option<&str>,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let loaded = desk.rulebook()?.now();
+    let set = client.map_or(&loaded.general, |code| loaded.of(code));
+    writeln!(out, "# {}", set.source)?;
+    writeln!(out, "# SHA-256 {}", set.sha256)?;
+    writeln!(out, "{}", toml_text(&set.rules)?)?;
+    Ok(())
+}
+
+fn toml_text(rules: &RuleSet) -> anyhow::Result<String> {
+    toml::to_string_pretty(rules).context("the rules cannot be written as TOML")
+}
+
+/// Lists which rules were in force since when.
+///
+/// # Errors
+/// The database.
+pub(super) async fn history(
+    client: Option<&str>,
+    limit: u32,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let mut tx = desk.db.read().await?;
+    if let Some(code) = client {
+        find::client(&mut tx, code, None).await?;
+    }
+    let found = rules::history(&mut tx, client, None, limit).await?;
+    let mut table = super::super::table([
+        "since", "client", "rules", "revision", "SHA-256", "from", "by",
+    ]);
+    for row in found {
+        table.add_row([
+            desk.local(row.from_ms),
+            row.client.unwrap_or_else(|| "every other".into()),
+            row.name,
+            row.revision,
+            row.sha256,
+            row.source,
+            row.actor,
+        ]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+/// Special days.
+///
+/// # Errors
+/// The faults of the file with line and column, or the database.
+pub(super) async fn special_days(
+    command: SpecialDaysCommand,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    match command {
+        SpecialDaysCommand::Import { file, region, by } => {
+            let by = By {
+                actor: &by,
+                now_ms: desk.now_ms,
+            };
+            let done = rulebook::special_days::import(desk.db, &file, &region, by)
+                .await
+                .with_context(|| file.display().to_string())?;
+            let region = region.to_ascii_uppercase();
+            writeln!(
+                out,
+                "{done} special days of {region}; what was known of their years is replaced"
+            )?;
+        }
+        SpecialDaysCommand::List { region, from } => {
+            let from = match from {
+                Some(day) => day,
+                None => desk.today(),
+            };
+            let mut tx = desk.db.read().await?;
+            let found = special_days::list(&mut tx, region.as_deref(), from).await?;
+            let mut table = super::super::table(["region", "date", "name", "hours"]);
+            for day in found {
+                let hours: Vec<String> = day.hours.iter().map(ToString::to_string).collect();
+                let hours = if hours.is_empty() {
+                    "no calls".to_owned()
+                } else {
+                    hours.join(", ")
+                };
+                table.add_row([day.region, day.date.to_string(), day.name, hours]);
+            }
+            writeln!(out, "{table}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Outside counts.
+///
+/// # Errors
+/// The faults of the file with line and column, or the database.
+pub(super) async fn outside_counts(
+    command: OutsideCountsCommand,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    match command {
+        OutsideCountsCommand::Import {
+            file,
+            client,
+            good_rows,
+            by,
+        } => {
+            let by = By {
+                actor: &by,
+                now_ms: desk.now_ms,
+            };
+            let done = rulebook::outside::import(
+                desk.db,
+                &file,
+                &client,
+                &desk.numbering,
+                &desk.zone,
+                good_rows,
+                by,
+            )
+            .await
+            .with_context(|| file.display().to_string())?;
+            for fault in &done.faults {
+                writeln!(out, "  {fault}")?;
+            }
+            writeln!(
+                out,
+                "{} rows: {} new, {} changed, {} as known, {} faulty",
+                done.rows, done.new, done.changed, done.same, done.faulty
+            )?;
+        }
+        OutsideCountsCommand::List { case } => {
+            let mut tx = desk.db.read().await?;
+            let case = find::case(&mut tx, &case, None).await?;
+            let found = outside_counts::of_case_by_day(&mut tx, case.id).await?;
+            let mut table =
+                super::super::table(["date", "number", "attempts", "connected", "source"]);
+            for count in found {
+                table.add_row([
+                    count.date,
+                    count
+                        .number
+                        .map_or_else(|| "not told".to_owned(), |id| id.to_string()),
+                    count.attempts.to_string(),
+                    count.connected.to_string(),
+                    count.source,
+                ]);
+            }
+            writeln!(out, "{table}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The gate itself on both databases: two nodes and one debtor, a database that goes away, rules that change.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    clock::{TestClock, TrustMode},
+    ids::{AgentId, ContactPointId},
+    policy::Preset,
+    store::{
+        attempts::{self, Closing},
+        sql::Sql,
+        tests::{NOW_MS, Test, case, floor, number, on_both},
+    },
+};
+
+#[path = "gate_speed.rs"]
+mod speed;
+#[path = "gate_year.rs"]
+mod year;
+
+/// A node with a clock and connections of its own.
+pub(super) fn node(name: &str, db: Db, clock: Clock, rules: Rulebook) -> Arc<Gate> {
+    Arc::new(Gate {
+        db,
+        clock,
+        rules,
+        node: name.to_owned(),
+        trunk: "pbx".to_owned(),
+        caller_id: String::new(),
+        purpose: Purpose::Case,
+    })
+}
+
+pub(super) fn click(contact_point: ContactPointId, agent: AgentId) -> DialRequest {
+    DialRequest {
+        contact_point,
+        agent,
+        user: None,
+        key: None,
+    }
+}
+
+pub(super) fn ids(n: u32) -> (CallId, ReceiptId) {
+    let mut random = [0; 10];
+    random[6..].copy_from_slice(&n.to_be_bytes());
+    (
+        CallId::from_parts(NOW_MS, random),
+        ReceiptId::from_parts(NOW_MS, random),
+    )
+}
+
+fn preset() -> Rulebook {
+    Rulebook::open(Preset::CnPlan, None).unwrap()
+}
+
+fn ten_in_the_morning() -> Clock {
+    Clock::test(TestClock::standing(NOW_MS), TrustMode::Host)
+}
+
+fn answered() -> Closing {
+    Closing {
+        cause: crate::call::Cause::Answered,
+        ended_by: crate::call::Party::Customer,
+        sip_status: None,
+        q850: None,
+        seized_at_ms: Some(NOW_MS),
+        rang_at_ms: None,
+        answered_at_ms: Some(NOW_MS),
+        ended_at_ms: NOW_MS,
+        overrun_ms: 0,
+    }
+}
+
+async fn count(db: &Db, text: &'static str) -> i64 {
+    let mut tx = db.read().await.unwrap();
+    let sql = Sql { act: "count", text };
+    tx.fetch_one(&sql, vec![]).await.unwrap().get("n").unwrap()
+}
+
+on_both! {
+    /// Two nodes, two cases of two banks, one person: of all clicks at once only the one that is left passes.
+    async fn of_two_hundred_clicks_of_two_nodes_on_a_debtor_with_one_call_left_exactly_one_passes(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let own = floor.targets[0].clone();
+        let other = case(&mut tx, "bank2", "D-same", "C-same", &number(77)).await;
+        let merge = Sql { act: "merge", text: "UPDATE debtors SET person_id = (SELECT MIN(person_id) FROM debtors)" };
+        tx.execute(&merge, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        // Two of three conversations have been.
+        let first = node("a", test.db.clone(), ten_in_the_morning(), preset());
+        for n in 0..2 {
+            let (call, receipt) = ids(n);
+            let gated = first.decide(&click(own.contact_point, floor.agent), call, receipt).await.unwrap();
+            assert!(matches!(gated, Gated::Allowed(_)), "{n}");
+            let mut tx = test.db.begin().await.unwrap();
+            attempts::close(&mut tx, call, &answered()).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let second = node("b", Db::open(&test.options).await.unwrap(), ten_in_the_morning(), preset());
+        let mut clicks = tokio::task::JoinSet::new();
+        for n in 2..202 {
+            let gate = if n % 2 == 0 { first.clone() } else { second.clone() };
+            let point = if n % 3 == 0 { own.contact_point } else { other.contact_point };
+            let request = click(point, floor.agent);
+            clicks.spawn(async move {
+                let (call, receipt) = ids(n);
+                // A queue may be longer than the patience of the database; then the agent clicks again.
+                for _ in 0..30 {
+                    match gate.decide(&request, call, receipt).await {
+                        Ok(gated) => return matches!(gated, Gated::Allowed(_)),
+                        Err(DialError::Store(error)) if error.is_unavailable() => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                panic!("the database never answered");
+            });
+        }
+        let passed = clicks.join_all().await.into_iter().filter(|passed| *passed).count();
+        assert_eq!(passed, 1);
+        assert_eq!(count(&test.db, "SELECT COUNT(*) AS n FROM attempts WHERE ended_at_ms IS NULL").await, 1);
+        assert_eq!(count(&test.db, "SELECT COUNT(*) AS n FROM receipts").await, 202);
+    }
+
+    async fn the_first_call_of_a_case_stops_its_work_clocks(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let gate = node("a", test.db.clone(), ten_in_the_morning(), preset());
+        let (call, receipt) = ids(1);
+        gate.decide(&click(floor.targets[0].contact_point, floor.agent), call, receipt).await.unwrap();
+        let stopped = "SELECT COUNT(*) AS n FROM cases WHERE called_at_ms IS NOT NULL AND worked_at_ms = called_at_ms
+                       AND followed_at_ms = called_at_ms";
+        assert_eq!(count(&test.db, stopped).await, 1);
+    }
+
+    async fn a_click_is_decided_by_the_rules_its_client_has_at_that_moment(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let dir = tempfile::tempdir().unwrap();
+        let rules = Rulebook::open(Preset::CnPlan, Some(dir.path().into())).unwrap();
+        let gate = node("a", test.db.clone(), ten_in_the_morning(), rules.clone());
+        let request = click(floor.targets[0].contact_point, floor.agent);
+        let (call, receipt) = ids(1);
+        assert!(matches!(gate.decide(&request, call, receipt).await.unwrap(), Gated::Allowed(_)));
+        let no_mondays = "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[window]\nclause = 'x'\n[window.week]\nmon = []\n";
+        std::fs::write(dir.path().join("bank.toml"), no_mondays).unwrap();
+        let done = rules.reload(&test.db, "lin", NOW_MS).await.unwrap();
+        assert_eq!(done.changed, ["all", "bank"]);
+        let (call, receipt) = ids(2);
+        let Gated::Refused(DialAnswer::Refused { reasons, .. }) = gate.decide(&request, call, receipt).await.unwrap() else {
+            panic!("it is Monday");
+        };
+        assert_eq!(reasons[0].code, "outside_window");
+        let mut tx = test.db.read().await.unwrap();
+        let stored = store::receipts::by_id(&mut tx, receipt).await.unwrap().unwrap();
+        let text = store::rules::text(&mut tx, &stored.rules_sha256).await.unwrap();
+        assert!(text.is_some_and(|text| text.contains("bank")), "the receipt names a set that is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_goes_away_in_the_middle_of_a_decision_allows_no_call() {
+    let test = Test::postgres().await;
+    let floor = floor(&test.db, 1).await;
+    let gate = node(
+        "a",
+        Db::open(&test.options).await.unwrap(),
+        ten_in_the_morning(),
+        preset(),
+    );
+    // Somebody holds a guard, so that the decision stops in its middle.
+    let target = &floor.targets[0];
+    let mut holder = test.db.begin().await.unwrap();
+    let guards = store::facts::guards(&mut holder, target).await.unwrap();
+    store::guards::touch(&mut holder, &guards).await.unwrap();
+    let request = click(target.contact_point, floor.agent);
+    let deciding = tokio::spawn(async move {
+        let (call, receipt) = ids(1);
+        gate.decide(&request, call, receipt).await
+    });
+    let waiting = "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND datname = current_database()";
+    while count(&test.db, waiting).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let cut = "SELECT COUNT(pg_terminate_backend(pid)) AS n FROM pg_stat_activity
+               WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    assert_eq!(count(&test.db, cut).await, 1);
+    let Err(DialError::Store(error)) = deciding.await.unwrap() else {
+        panic!("decided without a database");
+    };
+    assert!(error.is_unavailable(), "{error}");
+    holder.rollback().await.unwrap();
+    for nothing in [
+        "SELECT COUNT(*) AS n FROM attempts",
+        "SELECT COUNT(*) AS n FROM receipts",
+    ] {
+        assert_eq!(count(&test.db, nothing).await, 0, "{nothing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_goes_away_in_the_middle_of_a_decision_allows_no_call() {
+    let test = Test::sqlite().await;
+    let floor = floor(&test.db, 1).await;
+    let store::Location::Sqlite(path) = test.options.location.clone() else {
+        panic!("a file");
+    };
+    let gate = node("a", test.db.clone(), ten_in_the_morning(), preset());
+    let request = click(floor.targets[0].contact_point, floor.agent);
+    // The one writer is at work; the decision waits for its turn, and the file is gone before that comes.
+    let writer = test.db.begin().await.unwrap();
+    let deciding = {
+        let gate = gate.clone();
+        let request = request.clone();
+        tokio::spawn(async move {
+            let (call, receipt) = ids(1);
+            gate.decide(&request, call, receipt).await
+        })
+    };
+    std::fs::remove_file(path).unwrap();
+    drop(writer);
+    // Whether it had begun when the file went or not: whatever it decided in the unlinked file, no later click is.
+    let first = deciding.await.unwrap();
+    let (call, receipt) = ids(2);
+    let Err(DialError::Store(error)) = gate.decide(&request, call, receipt).await else {
+        panic!("decided without a database");
+    };
+    assert!(error.is_unavailable(), "{error}");
+    assert!(error.to_string().contains("was taken away"), "{error}");
+    assert!(
+        !matches!(first, Ok(Gated::Allowed(_))),
+        "allowed by a file that is gone"
+    );
+}
