@@ -472,6 +472,39 @@ on_both! {
         assert_eq!((found.differences.len(), found.broken_seals), (0, vec![DATE.to_owned()]));
     }
 
+    async fn what_is_said_while_a_day_is_being_sealed_is_under_the_seal_or_a_correction(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        for n in 0..40 {
+            attempt(&mut tx, call_id(n), &floor.targets[0], floor.agent, DATE, 9, NOW_MS, NODE).await;
+            attempts::close(&mut tx, call_id(n), &end(Cause::Answered, 1, None, Some(2), 9)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut said = tokio::task::JoinSet::new();
+        for n in 0..40 {
+            let db = test.db.clone();
+            said.spawn(async move {
+                let mut tx = db.begin().await.unwrap();
+                // Half of them change no count of the day, only where one stands.
+                let code = ["promise_to_pay", "deceased"][n as usize % 2];
+                attempts::set_disposition(&mut tx, call_id(n), code, n % 2 == 0, "A1", NOW_MS).await.unwrap();
+                tx.commit().await.unwrap();
+            });
+        }
+        let sealing = async {
+            loop {
+                match seal::seal(&test.db, DATE, NOW_MS).await.unwrap() {
+                    Sealing::Busy => continue,
+                    other => return other,
+                }
+            }
+        };
+        let (sealed, _) = tokio::join!(sealing, said.join_all());
+        assert!(matches!(sealed, Sealing::Sealed(_)), "{sealed:?}");
+        let found = check::recount(&test.db).await.unwrap();
+        assert_eq!((found.differences.len(), found.broken_seals.len(), found.sealed), (0, 0, 1));
+    }
+
     async fn figures_that_do_not_agree_are_not_sealed_and_only_one_node_seals(test: Test) {
         a_morning(&test).await;
         let mut tx = test.db.begin().await.unwrap();
