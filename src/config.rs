@@ -37,6 +37,8 @@ pub struct Config {
     pub media: Media,
     /// Times and limits of calls.
     pub calls: Calls,
+    /// The day's work: how soon what has to be done.
+    pub floor: Floor,
     /// Rules.
     pub policy: Policy,
     /// What makes the wall clock trusted.
@@ -186,6 +188,20 @@ pub struct Calls {
     pub silence_alarm_s: u64,
     /// Seconds that both sides may stay silent after the alarm before the line is taken for lost.
     pub silence_limit_s: u64,
+}
+
+/// The day's work: how soon what has to be done.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Floor {
+    /// Seconds that a callback which is due waits for its agent before it is missed.
+    pub callback_wait_s: u64,
+    /// Seconds within which a new case is worked.
+    pub new_case_s: u64,
+    /// Seconds within which a new case is called first.
+    pub first_call_s: u64,
+    /// Seconds within which a major matter is reported.
+    pub major_matter_s: u64,
 }
 
 /// Rules.
@@ -431,6 +447,20 @@ impl Config {
                 seconds > 86_400,
                 format!("{seconds} s"),
                 "choose a day (86400) at most",
+            )?;
+        }
+        // Sixty days are longer than any client waits for the first sign of work.
+        for (key, seconds) in [
+            ("floor.callback_wait_s", self.floor.callback_wait_s),
+            ("floor.new_case_s", self.floor.new_case_s),
+            ("floor.first_call_s", self.floor.first_call_s),
+            ("floor.major_matter_s", self.floor.major_matter_s),
+        ] {
+            bound(
+                key,
+                !(60..=5_184_000).contains(&seconds),
+                format!("{seconds} s"),
+                "choose a minute (60) to sixty days (5184000)",
             )?;
         }
         bound(

@@ -161,6 +161,26 @@ numbered!(
     UserId,
     "user number"
 );
+numbered!(
+    /// People who work together under a lead.
+    TeamId,
+    "team number"
+);
+numbered!(
+    /// One call note.
+    NoteId,
+    "note number"
+);
+numbered!(
+    /// One call promised for later.
+    CallbackId,
+    "callback number"
+);
+numbered!(
+    /// One allocation of many cases.
+    AllocationId,
+    "allocation number"
+);
 dated!(
     /// One call, which is also one attempt.
     CallId,

@@ -3,15 +3,16 @@
 //! ```text
 //! offline <-> ready -> reserved -> on call -> wrap-up -> ready
 //!                ^________|  refused, or nobody was reached
+//!             ready, wrap-up -> break -> ready
 //! ```
 //! Only these steps exist. A step for a call that is not this agent's call is refused, so that a late
-//! message can never free an agent who talks to somebody else. Only ready or wrapping-up agents can sign out.
+//! message can never free an agent who talks to somebody else. Nobody signs out or takes a break in the middle of a call.
 
-mod disposition;
+pub mod disposition;
 
 use std::time::{Duration, Instant};
 
-pub use disposition::Disposition;
+pub use disposition::{Disposition, Effect};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, CallId};
@@ -40,6 +41,8 @@ pub enum AgentState {
         /// It ends by itself at this instant.
         until: Instant,
     },
+    /// Away for a while, signed in.
+    Break,
 }
 
 /// The words for [`AgentState`] that others see.
@@ -56,6 +59,8 @@ pub enum Presence {
     OnCall,
     /// Writing notes.
     WrapUp,
+    /// Away for a while.
+    Break,
 }
 
 impl Presence {
@@ -68,6 +73,7 @@ impl Presence {
             Self::Reserved => "reserved",
             Self::OnCall => "on_call",
             Self::WrapUp => "wrap_up",
+            Self::Break => "break",
         }
     }
 }
@@ -134,6 +140,7 @@ impl Agent {
             AgentState::Reserved { .. } => Presence::Reserved,
             AgentState::OnCall { .. } => Presence::OnCall,
             AgentState::WrapUp { .. } => Presence::WrapUp,
+            AgentState::Break => Presence::Break,
         }
     }
 
@@ -141,7 +148,7 @@ impl Agent {
     #[must_use]
     pub fn call(&self) -> Option<CallId> {
         match self.state {
-            AgentState::Offline | AgentState::Ready => None,
+            AgentState::Offline | AgentState::Ready | AgentState::Break => None,
             AgentState::Reserved { call }
             | AgentState::OnCall { call }
             | AgentState::WrapUp { call, .. } => Some(call),
@@ -166,8 +173,34 @@ impl Agent {
     /// [`StepError::NotFrom`] while reserved or on a call, and when offline already.
     pub fn sign_out(&mut self, now: Instant) -> Result<(), StepError> {
         match self.state {
-            AgentState::Ready | AgentState::WrapUp { .. } => self.go(AgentState::Offline, now),
+            AgentState::Ready | AgentState::WrapUp { .. } | AgentState::Break => {
+                self.go(AgentState::Offline, now)
+            }
             _ => return Err(self.not_from("end the call first")),
+        }
+        Ok(())
+    }
+
+    /// Goes away for a while; ends the wrap-up.
+    ///
+    /// # Errors
+    /// [`StepError::NotFrom`] unless ready or in wrap-up.
+    pub fn take_break(&mut self, now: Instant) -> Result<(), StepError> {
+        match self.state {
+            AgentState::Ready | AgentState::WrapUp { .. } => self.go(AgentState::Break, now),
+            _ => return Err(self.not_from("only a ready agent takes a break")),
+        }
+        Ok(())
+    }
+
+    /// Is back.
+    ///
+    /// # Errors
+    /// [`StepError::NotFrom`] unless on a break.
+    pub fn end_break(&mut self, now: Instant) -> Result<(), StepError> {
+        match self.state {
+            AgentState::Break => self.go(AgentState::Ready, now),
+            _ => return Err(self.not_from("only a break can be ended")),
         }
         Ok(())
     }
@@ -310,21 +343,29 @@ mod tests {
         on_call.answered(call(1), now).unwrap();
         let mut wrap_up = on_call.clone();
         wrap_up.call_ended(call(1), true, WRAP_UP, now).unwrap();
-        vec![offline, ready, reserved, on_call, wrap_up]
+        let mut away = ready.clone();
+        away.take_break(now).unwrap();
+        vec![offline, ready, reserved, on_call, away, wrap_up]
     }
 
     #[test]
     fn exactly_the_drawn_steps_exist() {
-        use Presence::{Offline, OnCall, Ready, Reserved, WrapUp};
+        use Presence::{Break, Offline, OnCall, Ready, Reserved, WrapUp};
         type Step = fn(&mut Agent, Instant) -> Result<(), StepError>;
         type Row<'a> = (&'a str, Step, &'a [(Presence, Presence)]);
-        let steps: [Row<'_>; 8] = [
+        let steps: [Row<'_>; 10] = [
             ("sign_in", |a, t| a.sign_in(t), &[(Offline, Ready)]),
             (
                 "sign_out",
                 |a, t| a.sign_out(t),
-                &[(Ready, Offline), (WrapUp, Offline)],
+                &[(Ready, Offline), (WrapUp, Offline), (Break, Offline)],
             ),
+            (
+                "take_break",
+                |a, t| a.take_break(t),
+                &[(Ready, Break), (WrapUp, Break)],
+            ),
+            ("end_break", |a, t| a.end_break(t), &[(Break, Ready)]),
             (
                 "reserve",
                 |a, t| a.reserve(call(2), t),

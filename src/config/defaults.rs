@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Calls, Clock, ClockSource, Figures, Log, LogFormat, Media, Policy, SecretSource, Server, Store,
-    Transport, Trunk, Vault,
+    Calls, Clock, ClockSource, Figures, Floor, Log, LogFormat, Media, Policy, SecretSource, Server,
+    Store, Transport, Trunk, Vault,
 };
 use crate::clock::TrustMode;
 
@@ -91,6 +91,17 @@ impl Default for Calls {
             wrap_up_s: 30,
             silence_alarm_s: 10,
             silence_limit_s: 60,
+        }
+    }
+}
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self {
+            callback_wait_s: 1_800,
+            new_case_s: 7_200,
+            first_call_s: 172_800,
+            major_matter_s: 1_800,
         }
     }
 }

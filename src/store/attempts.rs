@@ -1,7 +1,8 @@
 //! Attempts: one row per call, stored before its first INVITE, closed once. The fact that every figure is a sum of.
 //!
 //! Life of a row: [`insert`] in the transaction that decided, under [`super::guards`]; [`mark_seizure`] just before the
-//! customer INVITE; [`close`] at the end, which adds to the roll-ups and writes the event in the same transaction.
+//! customer INVITE; [`close`] at the end, which adds to the roll-ups, begins the note and writes the event in the same
+//! transaction.
 //! The end of a row is in `attempts/end.rs`.
 //! While a row is open it counts against every cap, as unanswered and as connected; closing releases what did not
 //! happen, all of it if no customer INVITE left.

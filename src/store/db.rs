@@ -157,6 +157,7 @@ impl Db {
             Location::Postgres(address) => Self::open_postgres(address, options).await?,
         };
         super::rollups::store_definitions(&db).await?;
+        super::dispositions::seed(&db).await?;
         Ok(db)
     }
 

@@ -5,8 +5,8 @@
 
 use crate::{
     ids::{
-        AgentId, AgreementId, BarId, BatchId, CallId, CaseId, ClientId, ContactPointId, DebtorId,
-        PersonId, ReceiptId, RecordingId, UserId,
+        AgentId, AgreementId, AllocationId, BarId, BatchId, CallId, CallbackId, CaseId, ClientId,
+        ContactPointId, DebtorId, NoteId, PersonId, ReceiptId, RecordingId, TeamId, UserId,
     },
     policy::{BarKind, BarScope, CaseState, NumberState, Relation},
 };
@@ -92,6 +92,10 @@ value_from! {
     UserId => Int(v) v.get();
     BarKind => Text(v) v.as_str().to_owned();
     BarScope => Text(v) v.as_str().to_owned();
+    TeamId => Int(v) v.get();
+    NoteId => Int(v) v.get();
+    CallbackId => Int(v) v.get();
+    AllocationId => Int(v) v.get();
     CaseState => Text(v) v.as_str().to_owned();
     NumberState => Text(v) v.as_str().to_owned();
     Relation => Text(v) v.as_str().to_owned();

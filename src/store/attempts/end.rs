@@ -12,7 +12,7 @@ use crate::{
     call::{Cause, Outcome, Party},
     ids::CallId,
     stats::rollup::Changes,
-    store::{Error, Result, Tx, corrections, events, rollups, sealed_days, sql::Value},
+    store::{Error, Result, Tx, corrections, events, notes, rollups, sealed_days, sql::Value},
 };
 
 /// How an attempt ended, in wall-clock time.
@@ -229,6 +229,7 @@ pub async fn correct(tx: &mut Tx, id: CallId, closing: &Closing) -> Result<()> {
     let new = old.ended(closing, old.settled);
     tx.execute(&CORRECT, end_values(&new)).await?;
     let now_ms = closing.ended_at_ms;
+    notes::draft(tx, std::iter::once(&new)).await?;
     figure(tx, &[(old, new)], "system", now_ms).await
 }
 
@@ -347,6 +348,7 @@ async fn close_all(
     changed.sort_by_key(|(old, _)| old.id);
     let now_ms = changed.iter().filter_map(|(_, new)| new.ended_at_ms).max();
     figure(tx, &changed, "system", now_ms.unwrap_or(0)).await?;
+    notes::draft(tx, changed.iter().map(|(_, ended)| ended)).await?;
     let told: Vec<(&Attempt, String)> = changed
         .iter()
         .map(|(_, ended)| (ended, told(ended)))

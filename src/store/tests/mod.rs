@@ -7,9 +7,11 @@ mod attempts;
 mod database;
 mod figures;
 mod ledger;
+mod notes;
 mod nouns;
 mod people;
 pub(crate) mod postgres;
+mod work;
 
 use std::sync::Arc;
 

@@ -1,0 +1,120 @@
+//! What an agent did when: one row per stretch of time in one state. Being logged in is the union of all of them.
+//!
+//! Written by the switchboard beside the calls, never on their path. An interval that lasts has no end; at most one of an
+//! agent does on one node.
+
+use super::{Result, Tx, db::Row};
+use crate::ids::AgentId;
+
+words! {
+    /// A state that lasts.
+    pub enum Doing {
+        /// Free to call.
+        Ready = "ready",
+        /// A call is being decided or the phone rings.
+        Reserved = "reserved",
+        /// On a call.
+        Talk = "talk",
+        /// Writing the note.
+        WrapUp = "wrap_up",
+        /// Away, with a reason.
+        Break = "break",
+    }
+}
+
+/// A change of an agent's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who.
+    pub agent: AgentId,
+    /// What the agent does from now on; `None`: logged out.
+    pub doing: Option<Doing>,
+    /// Of a break.
+    pub reason: String,
+    /// Since when.
+    pub at_ms: i64,
+}
+
+/// A stretch of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interval {
+    /// Who.
+    pub agent: AgentId,
+    /// What.
+    pub doing: Doing,
+    /// Of a break.
+    pub reason: String,
+    /// Since.
+    pub from_ms: i64,
+    /// To; `None` while it lasts.
+    pub until_ms: Option<i64>,
+}
+
+statements! {
+    END("end what an agent did") =
+        "UPDATE agent_states SET until_ms = CASE WHEN from_ms > $3 THEN from_ms ELSE $3 END
+         WHERE agent_id = $1 AND node = $2 AND until_ms IS NULL";
+    BEGIN("note what an agent does") =
+        "INSERT INTO agent_states (agent_id, node, state, reason, from_ms) VALUES ($1, $2, $3, $4, $5)";
+    LAST_SIGN("look for the last sign of life before a crash") =
+        "SELECT MAX(at_ms) AS at_ms FROM (
+             SELECT MAX(from_ms) AS at_ms FROM agent_states WHERE node = $1
+             UNION ALL SELECT MAX(until_ms) FROM agent_states WHERE node = $1
+             UNION ALL SELECT MAX(started_at_ms) FROM attempts WHERE node = $1
+                 AND started_at_ms >= (SELECT COALESCE(MIN(from_ms), 0) FROM agent_states WHERE node = $1 AND until_ms IS NULL)
+             UNION ALL SELECT MAX(ended_at_ms) FROM attempts WHERE node = $1
+                 AND started_at_ms >= (SELECT COALESCE(MIN(from_ms), 0) FROM agent_states WHERE node = $1 AND until_ms IS NULL)
+         ) AS signs";
+    CLOSE("end what a crash left open") =
+        "UPDATE agent_states SET until_ms = CASE WHEN from_ms > $2 THEN from_ms ELSE $2 END
+         WHERE node = $1 AND until_ms IS NULL";
+    OF_TIME("read what agents did") =
+        "SELECT agent_id, state, reason, from_ms, until_ms FROM agent_states
+         WHERE (CAST($1 AS BIGINT) = 0 OR agent_id = $1) AND from_ms < $3 AND COALESCE(until_ms, $3) > $2
+         ORDER BY agent_id, from_ms, id";
+}
+
+/// Writes a change: what the agent did so far on this node ends, what comes now begins.
+pub async fn change(tx: &mut Tx, node: &str, change: &Change) -> Result<()> {
+    tx.execute(&END, args![change.agent, node, change.at_ms])
+        .await?;
+    if let Some(doing) = change.doing {
+        let args = args![change.agent, node, doing, &change.reason, change.at_ms];
+        tx.execute(&BEGIN, args).await?;
+    }
+    Ok(())
+}
+
+/// Ends what a crash of this node left open, at the last sign of life that the database has: nobody was logged in while
+/// the daemon was down. Returns how many there were. Call it before attempts are settled, which are ended with the
+/// present time.
+pub async fn close_leftovers(tx: &mut Tx, node: &str, now_ms: i64) -> Result<u64> {
+    let sign: Option<i64> = tx.fetch_one(&LAST_SIGN, args![node]).await?.get("at_ms")?;
+    let end = sign.unwrap_or(now_ms).min(now_ms);
+    tx.execute(&CLOSE, args![node, end]).await
+}
+
+/// What agents (or one) did in a stretch of time, by agent and time.
+pub async fn between(
+    tx: &mut Tx,
+    agent: Option<AgentId>,
+    from_ms: i64,
+    until_ms: i64,
+) -> Result<Vec<Interval>> {
+    let agent = agent.map_or(0, AgentId::get);
+    tx.fetch_all(&OF_TIME, args![agent, from_ms, until_ms])
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+fn read(row: &Row) -> Result<Interval> {
+    Ok(Interval {
+        agent: AgentId::new(row.get("agent_id")?),
+        doing: row.parse("state")?,
+        reason: row.get("reason")?,
+        from_ms: row.get("from_ms")?,
+        until_ms: row.get("until_ms")?,
+    })
+}
