@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod api;
 pub mod call;
+pub mod callbacks;
 pub mod cases;
 pub mod clock;
 pub mod commands;
@@ -22,6 +23,7 @@ pub mod practice;
 pub mod random;
 pub mod recorder;
 pub mod rulebook;
+pub mod rounds;
 mod settle;
 mod sip_socket;
 pub mod stats;

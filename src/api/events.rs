@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Events as they happen, `text/event-stream`: `call` for each step of a call, `session` for the agent's own browser
-/// connection, `missed` with how many events a slow reader lost.
+/// connection, `callback.due` for a callback to be placed, `missed` with how many events a slow reader lost.
 #[utoipa::path(get, operation_id = "stream_events", path = "/api/v1/events", tag = "events", security(("token" = [])), responses(
     (status = 200, description = "Events", body = FloorEvent, content_type = "text/event-stream"),
     (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
@@ -99,6 +99,8 @@ fn visible(caller: &Caller, news: &News) -> bool {
         (News::Call(event), Role::Agent) => caller.agent_id == Some(event.agent),
         (News::Call(event), _) => event.client.is_none_or(|client| caller.sees(client)),
         (News::Session(event), _) => caller.agent_id == Some(event.agent),
+        (News::Callback(event), Role::Agent) => caller.agent_id == Some(event.agent),
+        (News::Callback(event), _) => caller.sees(event.client),
     }
 }
 
@@ -106,6 +108,7 @@ fn render(news: &News) -> Event {
     let (name, data) = match news {
         News::Call(event) => ("call", serde_json::to_string(event)),
         News::Session(event) => ("session", serde_json::to_string(event)),
+        News::Callback(event) => ("callback.due", serde_json::to_string(event)),
     };
     Event::default()
         .event(name)

@@ -1,5 +1,6 @@
 //! The task that owns who sits where and which calls are up. It decides nothing about rules and does no IO: it keeps
-//! one call an agent, the limit of calls, wrap-up times and the drain.
+//! one call an agent, the limit of calls, wrap-up times, breaks and the drain, and hands each change of an agent's state
+//! to `states.rs`, which writes it.
 
 use std::{
     collections::HashMap,
@@ -15,9 +16,10 @@ use tokio::{
 use super::{
     DialError, Settings,
     browser::{BrowserRefused, BrowserSeat},
+    states::{States, Wish, Working},
 };
 use crate::{
-    agent::{Agent, AgentState},
+    agent::{Agent, AgentState, Presence, StepError},
     call::task::{CallHandle, Seat},
     clock::Clock,
     ids::{AgentId, CallId},
@@ -74,6 +76,20 @@ pub(super) enum Ask {
     },
     /// The connection of that number broke by itself.
     BrowserGone { agent: AgentId, number: u64 },
+    /// The agent comes, goes, or takes a break.
+    Wish {
+        agent: AgentId,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), StepError>>,
+    },
+    /// The note of that call is written: its wrap-up is over.
+    Noted { agent: AgentId, call: CallId },
+    /// Who does what.
+    Working {
+        reply: oneshot::Sender<Vec<Working>>,
+    },
+    /// The daemon stops: nobody is there any more.
+    AllGone { reply: oneshot::Sender<()> },
 }
 
 /// An agent's place on the floor.
@@ -82,6 +98,10 @@ struct Desk {
     browser: Option<BrowserSeat>,
     /// The call that goes, or will go, through a browser, and that connection's number.
     through: Option<(CallId, u64)>,
+    /// Of a break.
+    reason: String,
+    /// What was handed on last.
+    told: (Presence, String),
 }
 
 impl Desk {
@@ -107,6 +127,7 @@ struct Draining {
 pub(super) struct Floor {
     clock: Clock,
     settings: Arc<Settings>,
+    states: States,
     desks: HashMap<AgentId, Desk>,
     calls: HashMap<CallId, Live>,
     /// Clicks being decided; they count against the limit too.
@@ -115,10 +136,11 @@ pub(super) struct Floor {
 }
 
 impl Floor {
-    pub fn new(clock: Clock, settings: Arc<Settings>) -> Self {
+    pub fn new(clock: Clock, settings: Arc<Settings>, states: States) -> Self {
         Self {
             clock,
             settings,
+            states,
             desks: HashMap::new(),
             calls: HashMap::new(),
             reserved: 0,
@@ -135,7 +157,9 @@ impl Floor {
                     None => return,
                 },
                 () = wait(deadline) => self.end_all(),
+                () = wait(self.next_timeout()) => self.handle_timeouts(),
             }
+            self.tell_states();
             self.finish_drain();
             #[expect(clippy::cast_precision_loss, reason = "there are never 2^52 calls")]
             metrics::gauge!("ringfence_calls").set(self.calls.len() as f64);
@@ -214,24 +238,117 @@ impl Floor {
                 let _ = reply.send(browser.map(BrowserSeat::connected));
             }
             Ask::BrowserGone { agent, number } => self.browser_gone(agent, number),
+            Ask::Wish { agent, wish, reply } => {
+                let _ = reply.send(self.wish(agent, wish));
+            }
+            Ask::Noted { agent, call } => {
+                let now = self.clock.monotonic();
+                let desk = self.desk(agent);
+                if matches!(desk.agent.state(), AgentState::WrapUp { call: mine, .. } if mine == call)
+                {
+                    let _ = desk.agent.wrap_up_done(now);
+                }
+            }
+            Ask::Working { reply } => {
+                let now = self.clock.monotonic();
+                self.handle_timeouts();
+                let there = |desk: &&Desk| desk.agent.presence() != Presence::Offline;
+                let working = self.desks.values().filter(there).map(|desk| Working {
+                    agent: desk.agent.id(),
+                    presence: desk.agent.presence(),
+                    reason: desk.reason.clone(),
+                    call: desk.agent.call(),
+                    since: now.saturating_duration_since(desk.agent.since()),
+                });
+                let _ = reply.send(working.collect());
+            }
+            Ask::AllGone { reply } => {
+                let now = self.clock.monotonic();
+                for desk in self.desks.values_mut() {
+                    let _ = desk.agent.sign_out(now);
+                }
+                self.tell_states();
+                let _ = reply.send(());
+            }
         }
     }
 
-    /// The agent's desk; who clicks or connects a browser is there.
+    /// The agent's desk.
     fn desk(&mut self, id: AgentId) -> &mut Desk {
         let now = self.clock.monotonic();
-        let desk = self.desks.entry(id).or_insert_with(|| {
-            let mut agent = Agent::new(id, now);
-            // A new agent is offline, and from there signing in is always allowed.
-            let _ = agent.sign_in(now);
-            Desk {
-                agent,
-                browser: None,
-                through: None,
-            }
+        let desk = self.desks.entry(id).or_insert_with(|| Desk {
+            agent: Agent::new(id, now),
+            browser: None,
+            through: None,
+            reason: String::new(),
+            told: (Presence::Offline, String::new()),
         });
         desk.agent.handle_timeout(now);
         desk
+    }
+
+    /// The desk of somebody who is there: who clicks or connects a browser is.
+    fn manned_desk(&mut self, id: AgentId) -> &mut Desk {
+        let now = self.clock.monotonic();
+        let desk = self.desk(id);
+        // Refused for everybody who is there already, which is just as well.
+        let _ = desk.agent.sign_in(now);
+        desk
+    }
+
+    fn wish(&mut self, agent: AgentId, wish: Wish) -> Result<(), StepError> {
+        let now = self.clock.monotonic();
+        let desk = self.desk(agent);
+        let presence = desk.agent.presence();
+        match (wish, presence) {
+            (Wish::Ready, Presence::Ready) | (Wish::Gone, Presence::Offline) => Ok(()),
+            (Wish::Ready, Presence::WrapUp) => desk.agent.wrap_up_done(now),
+            (Wish::Ready, Presence::Break) => desk.agent.end_break(now),
+            (Wish::Ready, _) => desk.agent.sign_in(now),
+            (Wish::Gone, _) => desk.agent.sign_out(now),
+            (Wish::Break(reason), presence) => {
+                match presence {
+                    Presence::Break => desk.agent.end_break(now)?,
+                    Presence::Offline => desk.agent.sign_in(now)?,
+                    _ => {}
+                }
+                desk.agent.take_break(now)?;
+                desk.reason = reason;
+                Ok(())
+            }
+        }
+    }
+
+    /// When the next wrap-up ends by itself.
+    fn next_timeout(&self) -> Option<Instant> {
+        self.desks
+            .values()
+            .filter_map(|desk| desk.agent.next_timeout())
+            .min()
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = self.clock.monotonic();
+        for desk in self.desks.values_mut() {
+            desk.agent.handle_timeout(now);
+        }
+    }
+
+    /// Hands on what agents do since now.
+    fn tell_states(&mut self) {
+        let now_ms = self.clock.wall_ms();
+        for desk in self.desks.values_mut() {
+            let presence = desk.agent.presence();
+            let reason = match presence {
+                Presence::Break => desk.reason.as_str(),
+                _ => "",
+            };
+            if (desk.told.0, desk.told.1.as_str()) != (presence, reason) {
+                desk.told = (presence, reason.to_owned());
+                self.states
+                    .changed(desk.agent.id(), presence, reason, now_ms);
+            }
+        }
     }
 
     fn reserve(&mut self, agent: AgentId, call: CallId) -> Result<Seat, DialError> {
@@ -240,7 +357,7 @@ impl Floor {
         }
         let now = self.clock.monotonic();
         let full = self.calls.len() + self.reserved >= self.settings.max_calls;
-        let desk = self.desk(agent);
+        let desk = self.manned_desk(agent);
         let presence = desk.agent.presence();
         if let Some(browser) = &desk.browser
             && !*browser.connected().borrow()
@@ -310,7 +427,7 @@ impl Floor {
         if self.draining.is_some() {
             return Err(BrowserRefused::Draining);
         }
-        let desk = self.desk(agent);
+        let desk = self.manned_desk(agent);
         let in_call = matches!(
             desk.agent.state(),
             AgentState::Reserved { .. } | AgentState::OnCall { .. }

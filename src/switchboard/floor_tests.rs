@@ -13,6 +13,7 @@ use crate::{
 
 struct Hall {
     asks: mpsc::Sender<Ask>,
+    changes: crate::switchboard::states::Inbox,
 }
 
 fn hall(max_calls: usize, wrap_up: Duration) -> Hall {
@@ -35,9 +36,10 @@ fn hall(max_calls: usize, wrap_up: Duration) -> Hall {
         display_zone: jiff::tz::TimeZone::UTC,
     };
     let (asks, inbox) = mpsc::channel(8);
-    let floor = Floor::new(Clock::system(TrustMode::Host), Arc::new(settings));
+    let (states, changes) = crate::switchboard::states::channel();
+    let floor = Floor::new(Clock::system(TrustMode::Host), Arc::new(settings), states);
     tokio::spawn(floor.run(inbox));
-    Hall { asks }
+    Hall { asks, changes }
 }
 
 fn call(n: u8) -> CallId {
@@ -94,6 +96,32 @@ impl Hall {
         };
         self.tell(wrap_up).await;
         self.tell(Ask::End { call }).await;
+    }
+
+    async fn wish(&self, who: i64, wish: Wish) -> Result<(), String> {
+        let agent = agent(who);
+        self.ask(|reply| Ask::Wish { agent, wish, reply })
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// What an agent does since the last question, as it is written: the state's word and the reason.
+    async fn did(&mut self) -> Vec<(i64, String)> {
+        // What is asked after it has been handled: its changes are told.
+        self.ask(|reply| Ask::IsDraining { reply }).await;
+        self.ask(|reply| Ask::IsDraining { reply }).await;
+        let changes = std::iter::from_fn(|| self.changes.try_next());
+        let word = |change: &crate::store::agent_states::Change| match change.doing {
+            Some(doing) => format!(
+                "{doing}{}{}",
+                if change.reason.is_empty() { "" } else { ": " },
+                change.reason
+            ),
+            None => "gone".into(),
+        };
+        changes
+            .map(|change| (change.agent.get(), word(&change)))
+            .collect()
     }
 
     async fn drain(&self, patience: Duration) -> oneshot::Receiver<()> {
@@ -194,4 +222,67 @@ async fn a_click_under_decision_holds_the_drain_and_its_call_is_ended_as_it_begi
     assert_eq!(told.next().await, Some("drain"));
     hall.over(1, 1, false).await;
     assert_eq!((done.await, again.await), (Ok(()), Ok(())));
+}
+
+#[tokio::test]
+async fn every_change_of_an_agents_state_is_handed_on_once() {
+    let mut hall = hall(10, Duration::from_secs(3_600));
+    let own = |words: &[&str]| {
+        words
+            .iter()
+            .map(|w| (1, (*w).to_owned()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hall.wish(1, Wish::Ready).await, Ok(()));
+    assert_eq!(hall.wish(1, Wish::Ready).await, Ok(()));
+    assert_eq!(hall.did().await, own(&["ready"]));
+    assert_eq!(hall.wish(1, Wish::Break("lunch".into())).await, Ok(()));
+    assert_eq!(hall.wish(1, Wish::Break("training".into())).await, Ok(()));
+    assert_eq!(hall.reserve(1, 1).await, Err("the agent is break".into()));
+    assert_eq!(hall.wish(1, Wish::Ready).await, Ok(()));
+    assert_eq!(
+        hall.did().await,
+        own(&["break: lunch", "break: training", "ready"])
+    );
+    assert_eq!(hall.reserve(1, 1).await, Ok(()));
+    let _told = hall.begin(1, 1).await;
+    assert!(hall.wish(1, Wish::Break(String::new())).await.is_err());
+    assert!(hall.wish(1, Wish::Gone).await.is_err());
+    hall.over(1, 1, true).await;
+    assert_eq!(hall.did().await, own(&["reserved", "talk", "wrap_up"]));
+    // Another call's note ends nothing.
+    let (agent, other) = (agent(1), call(9));
+    hall.tell(Ask::Noted { agent, call: other }).await;
+    assert_eq!(hall.did().await, []);
+    hall.tell(Ask::Noted {
+        agent,
+        call: call(1),
+    })
+    .await;
+    assert_eq!(hall.did().await, own(&["ready"]));
+    assert_eq!(hall.wish(1, Wish::Gone).await, Ok(()));
+    // Who clicks is there again.
+    assert_eq!(hall.reserve(1, 2).await, Ok(()));
+    hall.release(1, 2).await;
+    hall.ask(|reply| Ask::AllGone { reply }).await;
+    assert_eq!(
+        hall.did().await,
+        own(&["gone", "reserved", "ready", "gone"])
+    );
+}
+
+#[tokio::test]
+async fn a_wrap_up_that_runs_out_is_handed_on_without_being_asked() {
+    let mut hall = hall(10, Duration::from_millis(20));
+    assert_eq!(hall.reserve(1, 1).await, Ok(()));
+    let _told = hall.begin(1, 1).await;
+    hall.over(1, 1, true).await;
+    let mut words = Vec::new();
+    while words
+        .last()
+        .is_none_or(|word: &Option<_>| *word != Some(crate::store::agent_states::Doing::Ready))
+    {
+        words.push(hall.changes.next().await.unwrap().doing);
+    }
+    assert_eq!(words.len(), 4);
 }

@@ -7,6 +7,7 @@
 mod browser;
 mod floor;
 mod gate;
+mod states;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
@@ -17,10 +18,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use utoipa::ToSchema;
 
-pub use self::browser::{BrowserRefused, BrowserSettings};
+pub use self::{
+    browser::{BrowserRefused, BrowserSettings},
+    states::{Wish, Working},
+};
 use self::{
     floor::{Ask, Floor},
     gate::{Gate, Gated},
+    states::States,
     supervisor::Supervisor,
 };
 use crate::{
@@ -30,7 +35,7 @@ use crate::{
     },
     clock::{Clock, ClockTrust},
     fact_journal::FactJournal,
-    ids::{AgentId, CallId, ClientId, ContactPointId, ReceiptId, UserId},
+    ids::{AgentId, CallId, CaseId, ClientId, ContactPointId, ReceiptId, UserId},
     phone::{Region, ShortCodes},
     policy::{Extension, Extensions, Refusal},
     recorder::Recorder,
@@ -246,6 +251,27 @@ pub struct SessionEvent {
     pub agent: AgentId,
 }
 
+/// A callback that came due.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CallbackEvent {
+    /// The callback, which `POST /api/v1/callbacks/{callback}/dial` places.
+    pub callback_id: i64,
+    /// The case.
+    #[schema(value_type = i64)]
+    pub case_id: CaseId,
+    /// Whom to call.
+    #[schema(value_type = i64)]
+    pub contact_point_id: ContactPointId,
+    /// Who calls.
+    #[schema(value_type = i64)]
+    pub agent: AgentId,
+    /// Whose case.
+    #[schema(value_type = i64)]
+    pub client: ClientId,
+    /// When it was due, milliseconds UTC.
+    pub due_at_ms: i64,
+}
+
 /// Something that happened on the floor.
 #[derive(Debug, Clone)]
 pub enum News {
@@ -253,6 +279,8 @@ pub enum News {
     Call(FloorEvent),
     /// To an agent's browser.
     Session(SessionEvent),
+    /// To a callback.
+    Callback(CallbackEvent),
 }
 
 /// What stands in the way of a call; empty texts are well.
@@ -302,6 +330,7 @@ pub struct Switchboard {
     vault: Vault,
     settings: Arc<Settings>,
     asks: mpsc::Sender<Ask>,
+    states: States,
     events: broadcast::Sender<News>,
 }
 
@@ -320,6 +349,12 @@ impl Switchboard {
             caller_id: settings.caller_id.clone(),
             purpose: settings.purpose,
         });
+        let (states, changes) = states::channel();
+        tokio::spawn(states::write(
+            parts.db.clone(),
+            settings.node.clone(),
+            changes,
+        ));
         let work = Arc::new(Floorwork {
             db: parts.db,
             clock: parts.clock.clone(),
@@ -336,13 +371,14 @@ impl Switchboard {
             #[cfg(test)]
             fault: std::sync::atomic::AtomicBool::new(false),
         });
-        tokio::spawn(Floor::new(parts.clock, settings.clone()).run(inbox));
+        tokio::spawn(Floor::new(parts.clock, settings.clone(), states.clone()).run(inbox));
         Self {
             work,
             gate,
             vault: parts.vault,
             settings,
             asks,
+            states,
             events,
         }
     }
@@ -362,6 +398,17 @@ impl Switchboard {
         let now = jiff::Timestamp::from_millisecond(self.clock().wall_ms())
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         self.settings.display_zone.to_datetime(now).date()
+    }
+
+    /// Zone of days shown to operators.
+    pub fn display_zone(&self) -> &jiff::tz::TimeZone {
+        &self.settings.display_zone
+    }
+
+    /// Tells those who listen that a callback came due.
+    pub fn announce(&self, callback: CallbackEvent) {
+        // Nobody listening is fine.
+        let _ = self.events.send(News::Callback(callback));
     }
 
     /// What happens on the floor from now on.

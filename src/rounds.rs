@@ -1,0 +1,72 @@
+//! What is looked after every few seconds beside the calls: pauses that are over, callbacks that came due or were missed.
+//!
+//! Each round stands by itself: what one could not do because the database was away, the next does. Several nodes may do
+//! the same rounds; every step asks for the state it starts from.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    callbacks,
+    cases::bulk,
+    clock::Clock,
+    store::{self, Db},
+    switchboard::Switchboard,
+};
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What the rounds work with.
+#[derive(Clone)]
+pub struct Rounds {
+    /// Database.
+    pub db: Db,
+    /// Time.
+    pub clock: Clock,
+    /// The floor.
+    pub switchboard: Switchboard,
+    /// How long a callback that is due may wait before it is missed.
+    pub callback_wait: Duration,
+}
+
+impl Rounds {
+    /// Goes round until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut told = false;
+        loop {
+            match self.once().await {
+                Ok(()) => told = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "pauses and callbacks cannot be looked after; trying on");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn once(&self) -> Result<(), store::Error> {
+        let now_ms = self.clock.wall_ms();
+        let over = bulk::end_pauses(&self.db, now_ms).await?;
+        if over > 0 {
+            tracing::info!(cases = over, "pauses are over");
+        }
+        let wait = i64::try_from(self.callback_wait.as_millis()).unwrap_or(i64::MAX);
+        let missed = callbacks::miss_late(&self.db, now_ms.saturating_sub(wait), now_ms).await?;
+        if missed > 0 {
+            tracing::info!(callbacks = missed, "callbacks were missed");
+        }
+        callbacks::offer_due(&self.db, &self.switchboard, now_ms).await?;
+        Ok(())
+    }
+}
