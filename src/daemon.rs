@@ -22,6 +22,7 @@ use crate::{
     policy::Preset,
     recorder::Recorder,
     rulebook::files::Rulebook,
+    rounds::Rounds,
     settle,
     store::{self, Db, attempts::Purpose},
     switchboard::{BrowserSettings, Parts, Settings, Switchboard},
@@ -50,6 +51,7 @@ pub struct Daemon {
     clock: Clock,
     trunk: Trunk,
     api: tokio::task::JoinHandle<std::io::Result<()>>,
+    rounds: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -86,6 +88,8 @@ impl Daemon {
                 "the database was told how calls ended while it was away"
             );
         }
+        // Before attempts are settled, which end now: an agent was there no longer than the daemon.
+        end_what_agents_did(&db, &clock, &config.store.node).await?;
         settle::everything(&db, &recorder, &clock, &config.store.node).await?;
         let fields = {
             let mut tx = db.read().await?;
@@ -176,7 +180,15 @@ impl Daemon {
             region,
             short_codes: api_short_codes.into(),
             metrics,
+            work: Arc::new(config.floor.clone()),
         };
+        let rounds = Rounds {
+            db: db.clone(),
+            clock: clock.clone(),
+            switchboard: switchboard.clone(),
+            callback_wait: Duration::from_secs(config.floor.callback_wait_s),
+        };
+        let rounds = tokio::spawn(rounds.run(stop.clone()));
         let api = tokio::spawn(api::serve(listener, app, stop.clone()));
         tracing::info!(%address, "the API listens; open /agent for the agent's page, /api/v1/openapi.json for the rest");
         Ok(Self {
@@ -188,6 +200,7 @@ impl Daemon {
             clock,
             trunk,
             api,
+            rounds,
             stop,
         })
     }
@@ -223,9 +236,27 @@ impl Daemon {
         if let Err(error) = self.api.await {
             tracing::warn!(%error, "the API did not end well");
         }
+        if let Err(error) = self.rounds.await {
+            tracing::warn!(%error, "the rounds did not end well");
+        }
+        self.switchboard.close_day().await;
         self.db.close().await;
         tracing::info!("stopped; every call is ended and every recording sealed");
     }
+}
+
+/// Ends the stretches of time that a crash left open.
+async fn end_what_agents_did(db: &Db, clock: &Clock, node: &str) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    let ended = store::agent_states::close_leftovers(&mut tx, node, clock.wall_ms()).await?;
+    tx.commit().await?;
+    if ended > 0 {
+        tracing::warn!(
+            agents = ended,
+            "a crash left agents signed in; they are signed out at the last sign of life"
+        );
+    }
+    Ok(())
 }
 
 /// By whose numbering plan numbers are read, and by which rules they are called.

@@ -144,7 +144,7 @@ async fn stats(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn own_agent(caller: &Caller) -> Result<AgentId, Problem> {
+pub(super) fn own_agent(caller: &Caller) -> Result<AgentId, Problem> {
     caller.must(Right::Dial)?;
     caller.agent_id.ok_or_else(|| {
         Problem::Forbidden(

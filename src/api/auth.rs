@@ -50,6 +50,12 @@ pub enum Right {
     Approve,
     /// Have the rule files read again.
     Reload,
+    /// Read everybody's call notes and write them out.
+    Notes,
+    /// Deal cases out; pause, return, close and mark many at once.
+    Cases,
+    /// Report major matters to clients.
+    Report,
 }
 
 impl Right {
@@ -68,6 +74,9 @@ impl Right {
             Self::Agree => "enter agreements",
             Self::Approve => "approve or end agreements",
             Self::Reload => "load the rules again",
+            Self::Notes => "read the notes of others",
+            Self::Cases => "deal cases out or change many at once",
+            Self::Report => "report major matters",
         }
     }
 }
@@ -87,11 +96,19 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Bar
                 | Right::Agree
                 | Right::Approve
+                | Right::Notes
+                | Right::Cases
+                | Right::Report
         ),
-        Role::Qa => matches!(right, Right::Recordings | Right::Figures),
+        Role::Qa => matches!(right, Right::Recordings | Right::Figures | Right::Notes),
         Role::Operations => matches!(
             right,
-            Right::Figures | Right::Supervise | Right::ManageCases
+            Right::Figures
+                | Right::Supervise
+                | Right::ManageCases
+                | Right::Notes
+                | Right::Cases
+                | Right::Report
         ),
         Role::Compliance => matches!(
             right,
@@ -105,10 +122,12 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Agree
                 | Right::Approve
                 | Right::Reload
+                | Right::Notes
+                | Right::Report
         ),
         Role::Auditor => matches!(
             right,
-            Right::Recordings | Right::Figures | Right::Receipts | Right::Rules
+            Right::Recordings | Right::Figures | Right::Receipts | Right::Rules | Right::Notes
         ),
         Role::Admin => matches!(
             right,

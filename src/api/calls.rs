@@ -45,7 +45,7 @@ struct NewCall {
 
 /// The call was allowed and begins: the agent's phone rings first.
 #[derive(Debug, Serialize, ToSchema)]
-struct CallAccepted {
+pub(super) struct CallAccepted {
     /// The call's id; everything else arrives as events.
     call: String,
 }
@@ -152,18 +152,20 @@ async fn create(
         user: Some(caller.id),
         key,
     };
-    match app.switchboard.dial(request).await? {
-        DialAnswer::Accepted { call } => {
-            let location = [("location", format!("/api/v1/calls/{call}"))];
-            Ok((
-                StatusCode::ACCEPTED,
-                location,
-                Json(CallAccepted {
-                    call: call.to_string(),
-                }),
-            )
-                .into_response())
-        }
+    answer(app.switchboard.dial(request).await?)
+}
+
+/// What the gate said, as an answer.
+pub(super) fn answer(answer: DialAnswer) -> Result<Response, Problem> {
+    match answer {
+        DialAnswer::Accepted { call } => Ok((
+            StatusCode::ACCEPTED,
+            [("location", format!("/api/v1/calls/{call}"))],
+            Json(CallAccepted {
+                call: call.to_string(),
+            }),
+        )
+            .into_response()),
         DialAnswer::Refused { receipt, reasons } => {
             let reasons = reasons
                 .into_iter()

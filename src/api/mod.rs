@@ -5,21 +5,28 @@
 
 mod agent;
 mod agreements;
+mod allocations;
 mod auth;
 mod bars;
+mod bulk;
+mod callbacks;
 mod calls;
 mod case_store;
 mod cases;
 mod events;
 mod extract;
 mod health;
+mod matters;
 mod metrics;
+mod notes;
+mod overdue;
 mod pages;
 mod policy;
 mod problem;
 mod receipts;
 mod recordings;
 mod stats;
+mod working;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +44,7 @@ pub use self::metrics::install as install_metrics;
 use crate::{
     cases::fields::FieldKey,
     clock::Clock,
+    config,
     library::Library,
     phone::{Region, ShortCodes},
     rulebook::{files::Rulebook, find::Numbering},
@@ -68,6 +76,8 @@ pub struct App {
     pub short_codes: Arc<ShortCodes>,
     /// Renders the metrics.
     pub metrics: Arc<metrics::Handle>,
+    /// How soon what has to be done.
+    pub work: Arc<config::Floor>,
 }
 
 impl App {
@@ -96,7 +106,11 @@ impl App {
         (name = "receipts", description = "Why a call was allowed or refused"),
         (name = "rules", description = "What is in force, what is barred, what was agreed, and what would be decided"),
         (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
-        (name = "agent", description = "The agent's browser"),
+        (name = "agent", description = "The agent's browser, and whether the agent is there"),
+        (name = "notes", description = "Call notes: finish, find, write out in a bank's own form"),
+        (name = "callbacks", description = "Calls promised for later"),
+        (name = "allocation", description = "Who gets which case"),
+        (name = "work", description = "What is overdue, what came in, what must be reported"),
         (name = "events", description = "What happens on the floor, as it happens"),
         (name = "operation", description = "Health, readiness, metrics"),
     )
@@ -130,6 +144,13 @@ fn routes() -> OpenApiRouter<App> {
         .merge(agreements::routes())
         .merge(stats::routes())
         .merge(agent::routes())
+        .merge(working::routes())
+        .merge(notes::routes())
+        .merge(callbacks::routes())
+        .merge(allocations::routes())
+        .merge(bulk::routes())
+        .merge(overdue::routes())
+        .merge(matters::routes())
         .merge(events::routes())
         .merge(health::routes())
         .merge(metrics::routes())

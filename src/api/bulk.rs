@@ -1,0 +1,147 @@
+//! `/api/v1/cases/bulk`: pause, resume, return, close or mark many cases at once, with the reason.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, Right},
+    extract::Body,
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    cases::bulk::{self, BulkError},
+    store::{
+        self,
+        case_states::Act,
+        selection::{self, CaseFilter},
+    },
+};
+
+/// References of one request; the body's limit allows for about as many.
+const MOST: usize = 5_000;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(act))
+}
+
+/// What to do with which cases.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BulkBody {
+    /// `pause`, `resume`, `return`, `close` or `mark`.
+    action: String,
+    /// Why.
+    reason: String,
+    /// Of a pause: it ends by itself then, milliseconds UTC. Left out: when somebody resumes.
+    until_ms: Option<i64>,
+    /// Of `mark`: the mark; empty takes it away.
+    mark: Option<String>,
+    /// Which cases, as in an allocation; at least one member.
+    #[schema(value_type = Object)]
+    cases: Option<CaseFilter>,
+    /// Or: code of the client whose cases `references` names.
+    client: Option<String>,
+    /// The client's case numbers.
+    references: Option<Vec<String>>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+struct DoneBody {
+    /// Cases selected.
+    selected: usize,
+    /// Of these, those changed; the others were in a state from which there is no way.
+    changed: u64,
+    /// Of the references, those of which there is no case.
+    unknown: Vec<String>,
+}
+
+/// Do it.
+#[utoipa::path(
+    operation_id = "change_cases",
+    post, path = "/api/v1/cases/bulk", tag = "cases", request_body = BulkBody, security(("token" = [])),
+    responses(
+        (status = 200, description = "Done", body = DoneBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn act(
+    caller: Caller,
+    State(app): State<App>,
+    Body { value: body, .. }: Body<BulkBody>,
+) -> Result<Json<DoneBody>, Problem> {
+    caller.must(Right::Cases)?;
+    let invalid = |text: &str| Err(Problem::Invalid(text.into()));
+    let act = match (body.action.as_str(), body.until_ms, &body.mark) {
+        ("pause", until_ms, None) => Act::Pause { until_ms },
+        ("resume", None, None) => Act::Resume,
+        ("return", None, None) => Act::Return,
+        ("close", None, None) => Act::Close,
+        ("mark", None, Some(mark)) => Act::Mark(mark),
+        ("mark", _, None) => return invalid("mark: say which; empty takes the mark away"),
+        ("pause" | "resume" | "return" | "close" | "mark", ..) => {
+            return invalid("until_ms is for pause, mark is for mark");
+        }
+        _ => return invalid("action: one of pause, resume, return, close, mark"),
+    };
+    let mut tx = app.db.read().await?;
+    let (selected, unknown, client) = match (body.cases, body.client, body.references) {
+        (Some(filter), None, None) if filter != CaseFilter::default() => {
+            let client = match filter.client.as_str() {
+                "" => None,
+                code => store::clients::by_code(&mut tx, code).await?,
+            };
+            let selected = selection::select(&mut tx, Some(&caller), &filter).await?;
+            (selected, Vec::new(), client.map(|client| client.id))
+        }
+        (Some(_), None, None) => {
+            return invalid(
+                "cases: name at least one filter; all cases of all clients are never meant",
+            );
+        }
+        (None, Some(code), Some(references)) if (1..=MOST).contains(&references.len()) => {
+            let client = store::clients::by_code(&mut tx, &code).await?;
+            let client = client
+                .filter(|client| caller.sees(client.id))
+                .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+            let (selected, unknown) =
+                selection::by_references(&mut tx, client.id, &references).await?;
+            (selected, unknown, Some(client.id))
+        }
+        _ => {
+            return Err(Problem::Invalid(format!(
+                "name either cases, or client and 1 to {MOST} references"
+            )));
+        }
+    };
+    drop(tx);
+    let cases: Vec<_> = selected.into_iter().map(|one| one.case).collect();
+    let by = (caller.name.as_str(), body.reason.as_str());
+    let done = bulk::act(&app.db, &app.clock, &cases, act, client, by).await?;
+    Ok(Json(DoneBody {
+        selected: done.asked,
+        changed: done.changed,
+        unknown,
+    }))
+}
+
+impl From<BulkError> for Problem {
+    fn from(error: BulkError) -> Self {
+        match error {
+            BulkError::Reason | BulkError::Mark | BulkError::Until => {
+                Self::Invalid(error.to_string())
+            }
+            BulkError::Store(error) => error.into(),
+        }
+    }
+}
