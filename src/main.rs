@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use ringfence::{
     clock::Clock,
     commands::{
-        Desk, agreements, bars, cases, check, demo, keys, policy, receipts, recordings, serve,
-        stats, users, whole,
+        Desk, agents, agreements, bars, cases, check, demo, keys, notes, policy, receipts,
+        recordings, serve, stats, users, whole,
     },
     config::{Config, Log, LogFormat},
     daemon, logging,
@@ -53,6 +53,10 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Import and list cases
     Cases(cases::CasesArgs),
+    /// Teams, what agents did, calls promised for later
+    Agents(agents::AgentsArgs),
+    /// Call notes, what may be said in them, and their export in a bank's own form
+    Notes(notes::NotesArgs),
     /// Manage the accounts of the API and their tokens
     Users(users::UsersArgs),
     /// Make the root key
@@ -167,8 +171,26 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 short: ShortCodes::new(daemon::SHORT_CODES)?,
                 region: daemon::rules(&config)?.0,
                 key: &|make| daemon::field_key(&config, make),
+                zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
+                limits: config.floor.clone(),
             };
             cases::run(args, &context, &mut out).await
+        }
+        Command::Agents(args) => {
+            quiet()?;
+            let config = load()?;
+            let db = daemon::open_store(&config).await?;
+            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
+            agents::run(args, &db, now_ms, &zone, &mut out).await
+        }
+        Command::Notes(args) => {
+            quiet()?;
+            let config = load()?;
+            let db = daemon::open_store(&config).await?;
+            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
+            notes::run(args, &db, now_ms, &zone, &mut out).await
         }
         Command::Users(args) => {
             quiet()?;

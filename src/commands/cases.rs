@@ -12,10 +12,11 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
-use super::ACTOR;
+use super::{ACTOR, cases_work};
 use crate::{
     cases::fields::FieldKey,
     clock::Clock,
+    config,
     phone::{Region, ShortCodes},
     store::{Db, Tx, clients, clients::Client},
 };
@@ -65,6 +66,9 @@ pub enum CasesCommand {
     },
     /// List and enter contracts with clients, and put batches under them
     Contracts(terms::ContractsArgs),
+    /// The day's work: `cases_work`
+    #[command(flatten)]
+    Work(cases_work::WorkCommand),
 }
 
 /// What the commands work with.
@@ -79,6 +83,10 @@ pub struct Context<'a> {
     pub region: Region,
     /// Opens the key of identity and card numbers.
     pub key: &'a (dyn Fn(bool) -> anyhow::Result<FieldKey> + Sync),
+    /// Zone of days and times shown to operators.
+    pub zone: jiff::tz::TimeZone,
+    /// How soon what has to be done.
+    pub limits: config::Floor,
 }
 
 impl Context<'_> {
@@ -112,6 +120,15 @@ pub async fn run(
         CasesCommand::Check => elsewhere::check(context, out).await,
         CasesCommand::Pull { client } => elsewhere::pull(&client, context, out).await,
         CasesCommand::Contracts(args) => terms::run(args, context, out).await,
+        CasesCommand::Work(command) => {
+            let work = cases_work::Context {
+                db: context.db,
+                clock: &context.clock,
+                zone: &context.zone,
+                limits: &context.limits,
+            };
+            cases_work::run(command, &work, out).await
+        }
     }
 }
 

@@ -47,6 +47,8 @@ impl Desk {
             clock: Clock::test(TestClock::running(NOW_MS), TrustMode::Host),
             short: ShortCodes::default(),
             region: Region::CN,
+            zone: jiff::tz::TimeZone::UTC,
+            limits: crate::config::Floor::default(),
             key: &|_| Ok(fields::tests::key(self.dir.path())),
         };
         let mut out = Vec::new();

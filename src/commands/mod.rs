@@ -3,13 +3,16 @@
 //! `main.rs` reads the configuration, opens what a command needs and hands it in. What is printed goes to a writer,
 //! errors go up to `main`, so that tests see both.
 
+pub mod agents;
 pub mod agreements;
 pub mod bars;
 pub mod cases;
+pub mod cases_work;
 pub mod check;
 pub mod demo;
 mod desk;
 pub mod keys;
+pub mod notes;
 pub mod policy;
 pub mod receipts;
 pub mod recordings;
@@ -24,12 +27,30 @@ pub use self::desk::Desk;
 /// The account under which commands write to the access log.
 const ACTOR: &str = "command line";
 
-/// A table for the terminal.
-fn table<const N: usize>(head: [&str; N]) -> comfy_table::Table {
+/// An empty table with these heads.
+fn table<const N: usize>(heads: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(head);
+    table.set_header(heads);
     table
+}
+
+/// The day of an instant in a zone, `YYYY-MM-DD`.
+fn day(at_ms: i64, zone: &jiff::tz::TimeZone) -> anyhow::Result<String> {
+    let at = jiff::Timestamp::from_millisecond(at_ms)?;
+    Ok(zone.to_datetime(at).date().to_string())
+}
+
+/// An instant as a table shows it.
+fn instant(at_ms: i64, zone: &jiff::tz::TimeZone) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(
+        |_| String::new(),
+        |at| {
+            zone.to_datetime(at)
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string()
+        },
+    )
 }
 
 /// An error with its causes, each said once: many of ours repeat the system's reason in their own sentence.
@@ -82,6 +103,8 @@ mod tests {
         Stats(super::stats::StatsArgs),
         Users(super::users::UsersArgs),
         Cases(super::cases::CasesArgs),
+        Notes(super::notes::NotesArgs),
+        Agents(super::agents::AgentsArgs),
     }
 
     /// Two days after the floor of the tests began, when its day is over everywhere.
@@ -95,6 +118,7 @@ mod tests {
         let cli = Cli::try_parse_from(std::iter::once("ringfence").chain(line.split(' ')))
             .map_err(|e| e.to_string())?;
         let mut out = Vec::new();
+        let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
         let done = match cli.command {
             Command::Stats(args) => super::stats::run(args, &test.db, &clock(), &mut out).await,
             Command::Users(args) => {
@@ -108,8 +132,16 @@ mod tests {
                     short: ShortCodes::default(),
                     region: Region::CN,
                     key: &|_| Ok(fields::tests::key(keys.path())),
+                    zone: zone.clone(),
+                    limits: crate::config::Floor::default(),
                 };
                 super::cases::run(args, &context, &mut out).await
+            }
+            Command::Notes(args) => {
+                super::notes::run(args, &test.db, NOW_MS, &zone, &mut out).await
+            }
+            Command::Agents(args) => {
+                super::agents::run(args, &test.db, NOW_MS, &zone, &mut out).await
             }
         };
         let printed = String::from_utf8(out).unwrap();
@@ -360,5 +392,197 @@ mod tests {
         );
         let turned = run(&test, "stats seal --from 2026-11-02 --to 2026-11-01", 0).await;
         assert!(turned.unwrap_err().contains("is after"));
+    }
+
+    #[tokio::test]
+    async fn a_day_of_work_is_done_on_the_command_line() {
+        let test = Test::sqlite().await;
+        floor(&test.db, 3).await;
+        let dir = tempfile::tempdir().unwrap();
+        let does = async |line: &str| run(&test, line, 0).await.unwrap();
+        let fails = async |line: &str| run(&test, line, 0).await.unwrap_err();
+        does("agents team T1 --name One").await;
+        assert!(does("agents join A1 T1").await.contains("in T1"));
+        assert!(does("agents list").await.contains("T1"));
+        assert!(fails("agents join A1 T9").await.contains("no team T9"));
+
+        let plan = does("cases allocate plan --method even-both --client bank --to-team T1").await;
+        assert!(
+            plan.contains("allocation 1 is planned") && plan.contains("A1"),
+            "{plan}"
+        );
+        assert!(
+            does("cases allocate apply 1")
+                .await
+                .starts_with("3 cases changed hands; 0 are left")
+        );
+        assert!(does("cases allocate show").await.contains("done"));
+        assert!(
+            does("cases allocate show 1")
+                .await
+                .contains("even_both, done")
+        );
+        assert!(
+            does("cases allocate undo 1")
+                .await
+                .starts_with("3 cases went back")
+        );
+        assert!(
+            fails("cases allocate apply 9")
+                .await
+                .contains("no such allocation")
+        );
+        assert!(
+            fails("cases allocate plan --method moon --client bank")
+                .await
+                .contains("even_count")
+        );
+
+        let file = dir.path().join("list.csv");
+        std::fs::write(&file, "case,why\nC0,asked\nC8,asked\n").unwrap();
+        let line = format!(
+            "cases pause --client bank --file {} --reason asked",
+            file.display()
+        );
+        let paused = does(&line).await;
+        assert!(
+            paused.starts_with("1 of 1 cases changed") && paused.contains("unknown: C8"),
+            "{paused}"
+        );
+        assert!(
+            does("cases resume --state paused --reason back")
+                .await
+                .starts_with("1 of 1")
+        );
+        assert!(
+            fails("cases close --reason x")
+                .await
+                .contains("at least one filter")
+        );
+        assert!(
+            does("cases mark-many --client bank --as red --reason x")
+                .await
+                .starts_with("3 of 3")
+        );
+        assert!(does("cases overdue").await.contains("0 overdue"));
+        assert!(does("cases intake").await.contains("2026-11"));
+        let line = "cases matters enter --client bank --kind police came";
+        assert!(
+            does(line)
+                .await
+                .contains("report it by 2026-11-23 10:30:00")
+        );
+        assert!(
+            does("cases matters report 1 --told Wang")
+                .await
+                .contains("is reported")
+        );
+        assert!(
+            fails("cases matters report 1 --told Wang")
+                .await
+                .contains("reported before")
+        );
+        assert!(does("cases matters list").await.contains("Wang"));
+
+        let line =
+            "agents callbacks queue --contact-point 1 --agent A1 --at 2026-11-24T10:00:00+08:00";
+        assert!(does(line).await.contains("callback 1 is queued"));
+        assert!(
+            does("agents callbacks list --state queued")
+                .await
+                .contains("2026-11-24 10:00:00")
+        );
+        does("agents callbacks cancel 1 --reason paid").await;
+        assert!(
+            fails("agents callbacks cancel 1 --reason paid")
+                .await
+                .contains("cancelled")
+        );
+    }
+
+    #[tokio::test]
+    async fn notes_are_finished_listed_and_written_in_a_banks_own_form() {
+        let test = Test::sqlite().await;
+        floor(&test.db, 1).await;
+        let dir = tempfile::tempdir().unwrap();
+        let does = async |line: &str| run(&test, line, 0).await.unwrap();
+        let fails = async |line: &str| run(&test, line, 0).await.unwrap_err();
+        let line = "notes write --case 1 --contact-point 1 --agent A1 --disposition promised --promise 1234.50 \
+                    --promise-on 2026-11-30 --field branch=Pudong --text =ok";
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            does(&line)
+                .await
+                .contains("note 1 is finished; done with it: promise")
+        );
+        assert!(
+            does("notes finish 1 --disposition wrong_number")
+                .await
+                .contains("invalid_number")
+        );
+        assert!(
+            fails("notes finish 9 --disposition machine")
+                .await
+                .contains("no note 9")
+        );
+        assert!(
+            fails("notes finish 1 --disposition promised")
+                .await
+                .contains("promise")
+        );
+        assert!(
+            does("notes list --client bank --disposition wrong_number")
+                .await
+                .contains("C0")
+        );
+        let set = "notes dispositions set --client bank moved --name-en Moved --name-zh 搬家 --effect bar_number";
+        assert!(does(set).await.contains("moved stands for bank"));
+        assert!(
+            does("notes dispositions list --client bank")
+                .await
+                .contains("搬家")
+        );
+        assert!(!does("notes dispositions list").await.contains("搬家"));
+        assert!(
+            fails("notes dispositions set X --name-en X --name-zh X")
+                .await
+                .contains("no code")
+        );
+
+        let form = dir.path().join("form.toml");
+        std::fs::write(
+            &form,
+            "file = \"{client}-{today}\"\nformat = \"csv\"\ncolumn = [{ head = \"案件\", value = \"case\" }, \
+             { head = \"结果\", value = \"disposition\", words = { wrong_number = \"WN\" } }, { head = \"催记\", value = \"text\" }]",
+        )
+        .unwrap();
+        let add = format!(
+            "notes templates add {} --client bank --name daily",
+            form.display()
+        );
+        assert!(does(&add).await.contains("daily, version 1"));
+        assert!(does(&add).await.contains("daily, version 2"));
+        assert!(does("notes templates list").await.contains("daily"));
+        does("notes finish 1 --disposition wrong_number --text =SUM(1)").await;
+        let export = format!(
+            "notes export --client bank --template daily --dir {}",
+            dir.path().display()
+        );
+        assert!(does(&export).await.starts_with("1 notes in "));
+        let text = std::fs::read_to_string(dir.path().join("bank-2026-11-23.csv")).unwrap();
+        assert_eq!(text, "\u{feff}案件,结果,催记\r\nC0,WN,'=SUM(1)\r\n");
+        assert!(fails(&export).await.contains("cannot make"));
+        assert!(
+            fails("notes export --template none")
+                .await
+                .contains("no template none")
+        );
+        let sample = dir.path().join("sample.toml");
+        std::fs::write(&sample, does("notes templates sample").await).unwrap();
+        assert!(
+            does(&format!("notes templates add {}", sample.display()))
+                .await
+                .contains("default, version 1")
+        );
     }
 }
