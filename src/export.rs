@@ -2,7 +2,7 @@
 //!
 //! A text that begins like a formula stays a text: in CSV it gets an apostrophe before it, which every spreadsheet
 //! takes as "text follows"; XLSX has cells of type text, and there nothing is changed. Never reads a database, never
-//! decides what a person may see. Read next: [`write`].
+//! decides what a person may see. Read next: [`write()`].
 
 use std::io::Write;
 
