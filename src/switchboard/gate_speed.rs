@@ -41,12 +41,13 @@ async fn fill(test: &Test, attempts: i64) -> (AgentId, Vec<ContactPointId>) {
     for text in [
         "INSERT INTO receipts (id, at_ms, allowed, client_id, case_id, contact_point_id, rules_sha256, reasons, body)
          WITH RECURSIVE n(i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < CAST($2 AS BIGINT) - 1)
-         SELECT 'r' || i, 0, 1, 1, i % X % CAST($2 AS BIGINT) + 1, '0', '[]', '{}' FROM n",
+         SELECT 'r' || i, 0, 1, 1, i % CAST($3 AS BIGINT) + 1, i % CAST($3 AS BIGINT) + 1, '0', '[]', '{}' FROM n",
         "INSERT INTO attempts (id, receipt_id, purpose, node, client_id, batch_id, case_id, debtor_id, contact_point_id,
                                number_id, relation, agent_id, trunk, caller_id, zone, local_date, local_hour,
                                started_at_ms, valid_until_ms, seized_at_ms, answered_at_ms, ended_at_ms, cause, class)
          WITH RECURSIVE n(i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < CAST($2 AS BIGINT) - 1)
-         SELECT 'a' || i, 'r' || i, 'case', 'n', 1, 1, i % X % X % X % CAST($2 AS BIGINT) + 1, 'debtor', 1, 'pbx', '',
+         SELECT 'a' || i, 'r' || i, 'case', 'n', 1, 1, i % CAST($3 AS BIGINT) + 1, i % CAST($3 AS BIGINT) + 1,
+                i % CAST($3 AS BIGINT) + 1, i % CAST($3 AS BIGINT) + 1, 'debtor', 1, 'pbx', '',
                 'Asia/Shanghai', '2026-01-01', 10, at, at, at, CASE WHEN i % 3 = 0 THEN at + 1000 END, at + 2000,
                 CASE WHEN i % 3 = 0 THEN 'answered' ELSE 'no_answer' END, 'callee'
          FROM (SELECT i, CAST($4 AS BIGINT) - (i / CAST($3 AS BIGINT) + 1) * 604800000 AS at FROM n) AS x",
