@@ -584,7 +584,7 @@ fn rows(case: PushBody) -> Vec<Vec<String>> {
 /// A state.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct StateBody {
+struct CaseStateBody {
     /// `open`, `paused`, `settled`, `returned` or `closed`.
     state: String,
     /// Why; stands in the case's history.
@@ -594,7 +594,7 @@ struct StateBody {
 /// Changes the state of a case: from then on it is not dialled unless it is open, also if an agent's phone rings already.
 #[utoipa::path(
     operation_id = "set_case_state",
-    put, path = "/api/v1/cases/{case}/state", tag = "cases", security(("token" = [])), request_body = StateBody,
+    put, path = "/api/v1/cases/{case}/state", tag = "cases", security(("token" = [])), request_body = CaseStateBody,
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 204, description = "It is in this state"),
@@ -610,7 +610,7 @@ async fn set_state(
     caller: Caller,
     State(app): State<App>,
     Path(id): Path,
-    body: Body<StateBody>,
+    body: Body<CaseStateBody>,
 ) -> Result<axum::http::StatusCode, Problem> {
     caller.must(Right::ManageCases)?;
     let state = CaseState::parse(&body.value.state).ok_or_else(|| {

@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// What an agent does.
 #[derive(Debug, Serialize, ToSchema)]
-struct StateBody {
+struct AgentStateBody {
     /// `offline`, `ready`, `reserved`, `on_call`, `wrap_up` or `break`.
     state: String,
     /// Of a break.
@@ -67,11 +67,11 @@ struct AgentBody {
     active: bool,
     /// What the agent does on this node.
     #[serde(flatten)]
-    doing: StateBody,
+    doing: AgentStateBody,
 }
 
-fn offline() -> StateBody {
-    StateBody {
+fn offline() -> AgentStateBody {
+    AgentStateBody {
         state: "offline".into(),
         reason: String::new(),
         call: None,
@@ -79,12 +79,12 @@ fn offline() -> StateBody {
     }
 }
 
-async fn working(app: &App) -> HashMap<i64, StateBody> {
+async fn working(app: &App) -> HashMap<i64, AgentStateBody> {
     let working = app.switchboard.working().await;
     working
         .into_iter()
         .map(|one| {
-            let body = StateBody {
+            let body = AgentStateBody {
                 state: one.presence.as_str().to_owned(),
                 reason: match one.presence {
                     crate::agent::Presence::Break => one.reason,
@@ -103,12 +103,12 @@ async fn working(app: &App) -> HashMap<i64, StateBody> {
     operation_id = "read_own_state",
     get, path = "/api/v1/agent/state", tag = "agent", security(("token" = [])),
     responses(
-        (status = 200, description = "The state", body = StateBody),
+        (status = 200, description = "The state", body = AgentStateBody),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn read(caller: Caller, State(app): State<App>) -> Result<Json<StateBody>, Problem> {
+async fn read(caller: Caller, State(app): State<App>) -> Result<Json<AgentStateBody>, Problem> {
     let agent = own_agent(&caller)?;
     let mut all = working(&app).await;
     Ok(Json(all.remove(&agent.get()).unwrap_or_else(offline)))
@@ -119,7 +119,7 @@ async fn read(caller: Caller, State(app): State<App>) -> Result<Json<StateBody>,
     operation_id = "change_own_state",
     put, path = "/api/v1/agent/state", tag = "agent", request_body = WishBody, security(("token" = [])),
     responses(
-        (status = 200, description = "The state now", body = StateBody),
+        (status = 200, description = "The state now", body = AgentStateBody),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
@@ -132,7 +132,7 @@ async fn change(
     caller: Caller,
     State(app): State<App>,
     Body { value: wish, .. }: Body<WishBody>,
-) -> Result<Json<StateBody>, Problem> {
+) -> Result<Json<AgentStateBody>, Problem> {
     let agent = own_agent(&caller)?;
     let reason = wish.reason.trim();
     let wish = match (wish.state.as_str(), reason) {
