@@ -102,7 +102,8 @@ function render() {
   byId('call').textContent = call ? `${TEXTS[language].states[call.state] ?? call.state} · ${call.id}` : text('no_call');
   byId('notice').textContent = (call && call.state !== 'ended' && TEXTS[language].notices[call.notice]) || '';
   byId('hang-up').disabled = !call || call.state === 'ended';
-  const digits = state === 'connected' && Boolean(session?.sender?.dtmf?.canInsertDTMF);
+  // Not canInsertDTMF: it comes true after the connection and nobody is told; pressing asks again.
+  const digits = state === 'connected' && Boolean(session?.sender?.dtmf);
   for (const key of byId('keypad').children) key.disabled = !digits;
 }
 
