@@ -256,6 +256,8 @@ async fn verify(
                     .as_ref()
                     .map(|r| (r.state, r.seal.as_ref().map(|s| s.wav_sha256.as_str())))
                 {
+                    // Two deaths in a row, before its row and before the start could write that: nothing was said on it.
+                    None if sealed.samples() == 0 => None,
                     None => Some("the database does not know it"),
                     Some((RecordingState::Sealed | RecordingState::Recovered, Some(hash)))
                         if hash != sealed.facts.wav_sha256.to_string() =>

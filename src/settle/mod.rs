@@ -22,7 +22,7 @@ use crate::{
     store::{
         self, Db, Tx,
         attempts::{Attempt, Closing},
-        recordings::{Recording, RecordingState, Seal},
+        recordings::{NewRecording, Recording, RecordingState, Seal},
     },
 };
 
@@ -164,6 +164,7 @@ async fn note_recovered(
     talks: &mut Talks,
 ) -> Result<(), store::Error> {
     let (id, sealed) = (id_of(recovered), &recovered.sealed);
+    link(tx, id, sealed).await?;
     if sealed.samples() == 0 {
         // Opened for a customer who had not answered.
         return store::recordings::abandon(tx, id).await.map(drop);
@@ -175,6 +176,29 @@ async fn note_recovered(
         tracing::warn!(recording = %id, "a recovered recording has no row; `ringfence recordings verify` lists it");
     }
     Ok(())
+}
+
+/// A recording whose first page lay in the vault before its row could be written gets that row now.
+async fn link(tx: &mut Tx, id: RecordingId, sealed: &Sealed) -> Result<(), store::Error> {
+    let manifest = &sealed.manifest;
+    let call = CallId::from_uuid(manifest.call);
+    // A call that has a recording has this one, or the database is of another time: then nothing is guessed.
+    if !store::recordings::of_call(tx, call).await?.is_empty() {
+        return Ok(());
+    }
+    let Some(attempt) = store::attempts::by_id(tx, call).await? else {
+        return Ok(());
+    };
+    let row = NewRecording {
+        id,
+        call,
+        segment: manifest.segment,
+        client: attempt.client,
+        created_at_ms: manifest.created_ms,
+        sample_rate: manifest.sample_rate,
+        channels: u16::from(manifest.channels),
+    };
+    store::recordings::insert(tx, &row).await
 }
 
 /// A row that says live; false if its recording is lost.

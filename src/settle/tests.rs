@@ -80,6 +80,11 @@ impl Left {
         };
         store::recordings::insert(&mut tx, &row).await.unwrap();
         tx.commit().await.unwrap();
+        (call, id, self.open(call, id))
+    }
+
+    /// The first page of a recording, and no row.
+    fn open(&self, call: CallId, id: RecordingId) -> Live {
         let begin = Begin {
             recording: id.uuid(),
             call: call.uuid(),
@@ -89,7 +94,7 @@ impl Left {
             sample_rate: 8_000,
             channels: 2,
         };
-        (call, id, self.vault.begin(&begin).unwrap())
+        self.vault.begin(&begin).unwrap()
     }
 
     fn broken(&self) -> BrokenCall {
@@ -245,4 +250,24 @@ async fn a_broken_call_is_closed_before_its_recording_can_be_sealed_and_correcte
     assert_eq!(left.row().await.state, RecordingState::Recovered);
     assert_eq!(left.cause().await, Some(Cause::Answered));
     left.figures_agree().await;
+}
+
+#[tokio::test]
+async fn a_recording_that_was_opened_but_not_yet_noted_gets_its_row() {
+    let (left, live) = up().await;
+    drop(live);
+    let target = &left.floor.targets[1];
+    let mut tx = left.test.db.begin().await.unwrap();
+    let call = dial(&mut tx, 2, target, left.floor.agent).await;
+    tx.commit().await.unwrap();
+    let id = RecordingId::from_parts(NOW_MS, [2; 10]);
+    drop(left.open(call, id));
+    left.settle().await;
+    let mut tx = left.test.db.read().await.unwrap();
+    let row = store::recordings::by_id(&mut tx, id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((row.call, row.client), (call, target.client));
+    assert_eq!(row.state, RecordingState::Abandoned);
 }
