@@ -10,15 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Disposition, Effect},
-    ids::{AgentId, CaseId, ContactPointId, NoteId, RecordingId},
-    policy::{NumberState, Relation, Week},
+    ids::{AgentId, CaseId, ContactPointId, NoteId, PersonId, RecordingId},
+    policy::{BarKind, NumberState, Relation, Week},
     store::{
         self, Tx,
         access::{self, Access},
+        agreements::{self, NewAgreement, Proof},
+        bars::{self, NewBar, Subject},
         callbacks::NewCallback,
         case_states::{self, Act, Why},
+        contact_points::Target,
         major_matters::{Grade, MatterKind, NewMatter},
-        note_effects,
         notes::{NewNote, Note, Said},
         recordings::RecordingState,
     },
@@ -351,6 +353,27 @@ struct Doing<'a> {
 }
 
 impl Doing<'_> {
+    fn point(&self) -> Result<ContactPointId, NoteError> {
+        self.note
+            .contact_point
+            .ok_or(NoteError::NotFound("contact point"))
+    }
+
+    async fn target(&self, tx: &mut Tx) -> Result<Target, NoteError> {
+        let found = store::contact_points::target(tx, self.point()?).await?;
+        found.ok_or(NoteError::NotFound("contact point"))
+    }
+
+    /// The person who owes the case, whoever was spoken to.
+    async fn debtor(&self, tx: &mut Tx) -> Result<PersonId, NoteError> {
+        let case = store::cases::by_id(tx, self.note.case).await?;
+        let person = match case {
+            Some(case) => store::persons::of_debtor(tx, case.debtor_id).await?,
+            None => None,
+        };
+        person.ok_or(NoteError::NotFound("debtor"))
+    }
+
     async fn carry_out(
         &self,
         tx: &mut Tx,
@@ -359,15 +382,14 @@ impl Doing<'_> {
     ) -> Result<(), NoteError> {
         let (note, now_ms) = (self.note, self.now_ms);
         let reason = format!("note {}: {}", note.id, self.disposition.code);
-        let point = || {
-            note.contact_point
-                .ok_or(NoteError::NotFound("contact point"))
-        };
-        let bar = |kind| note_effects::Bar {
+        let bar = |subject, kind| NewBar {
+            subject,
+            client: None,
             kind,
             reason: &reason,
+            from_ms: now_ms,
+            until_ms: None,
             actor: self.actor,
-            now_ms,
         };
         match effect {
             // It stands in the note itself.
@@ -376,7 +398,7 @@ impl Doing<'_> {
                 if let (Some(due_at_ms), Some(agent)) = (self.said.callback_at_ms, note.agent) {
                     let new = NewCallback {
                         case: note.case,
-                        contact_point: point()?,
+                        contact_point: self.point()?,
                         agent,
                         due_at_ms,
                         actor: self.actor,
@@ -388,33 +410,38 @@ impl Doing<'_> {
             Effect::Agreement => {
                 if let Some(asked) = &self.said.agreement {
                     let proof = self.recording(tx).await?;
-                    let id = note_effects::propose(
-                        tx,
-                        &note_effects::Proposal {
-                            note,
-                            contact_point: point()?,
-                            hours: &asked.hours,
-                            until_ms: asked.until_ms,
-                            recording: proof,
+                    let at = self.target(tx).await?;
+                    let new = NewAgreement {
+                        client: note.client,
+                        case: note.case,
+                        contact: at.contact,
+                        numbers: &[at.number_id],
+                        hours: &asked.hours,
+                        from_ms: now_ms,
+                        until_ms: asked.until_ms,
+                        uses_most: None,
+                        proof: &Proof::Recording {
+                            id: proof,
                             offset_ms: asked.offset_ms,
-                            actor: self.actor,
-                            now_ms,
                         },
-                    )
-                    .await?;
-                    followed.agreement = Some(id);
+                        letter_box: None,
+                        waits: true,
+                        proposed_by: self.actor,
+                        now_ms,
+                    };
+                    let id = agreements::propose(tx, &new).await?;
+                    followed.agreement = Some(id.get());
                 }
             }
             Effect::RefuseContact => {
-                store::contact_points::note_refusal(tx, point()?, now_ms).await?;
+                store::contact_points::note_refusal(tx, self.point()?, now_ms).await?;
             }
             Effect::BarNumber => {
-                note_effects::bar_number(tx, point()?, &bar("do_not_call")).await?;
+                let number = Subject::Number(self.target(tx).await?.number_id);
+                bars::bar(tx, &bar(number, BarKind::DoNotCall)).await?;
             }
             Effect::InvalidNumber => {
-                let target = store::contact_points::target(tx, point()?)
-                    .await?
-                    .ok_or(NoteError::NotFound("contact point"))?;
+                let target = self.target(tx).await?;
                 store::contact_points::set_number_state(
                     tx,
                     target.number_id,
@@ -425,15 +452,18 @@ impl Doing<'_> {
                 .await?;
             }
             Effect::Deceased => {
-                note_effects::bar_person(tx, note.case, &bar("deceased")).await?;
+                let person = Subject::Person(self.debtor(tx).await?);
+                bars::bar(tx, &bar(person, BarKind::Deceased)).await?;
                 self.mark(tx, "deceased", &reason).await?;
             }
             Effect::SuspectedFraud => {
-                note_effects::bar_case(tx, note.case, &bar("suspected_fraud")).await?;
+                let case = Subject::Case(note.case);
+                bars::bar(tx, &bar(case, BarKind::SuspectedFraud)).await?;
                 self.mark(tx, "suspected_fraud", &reason).await?;
             }
             Effect::Complaint => {
-                note_effects::bar_case(tx, note.case, &bar("complaint")).await?;
+                let case = Subject::Case(note.case);
+                bars::bar(tx, &bar(case, BarKind::Complaint)).await?;
                 let matter = NewMatter {
                     client: note.client,
                     case: Some(note.case),

@@ -44,7 +44,6 @@ pub mod idempotency;
 pub mod imports;
 pub mod major_matters;
 pub(crate) mod many;
-pub mod note_effects;
 pub mod notes;
 pub mod outside_counts;
 pub mod persons;

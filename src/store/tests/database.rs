@@ -59,7 +59,6 @@ fn statements() -> Vec<Sql> {
         outside_counts::STATEMENTS,
         persons::STATEMENTS,
         major_matters::STATEMENTS,
-        note_effects::STATEMENTS,
         notes::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
