@@ -1,5 +1,5 @@
-//! Many rows in one statement, in chunks of fixed sizes, so that every text is prepared once and stays far below the
-//! 32,766 parameters of SQLite and the 65,535 of PostgreSQL.
+//! Questions about many keys at once, in chunks of one size, so that every text is prepared once. Rows are written by
+//! [`super::many::Many`].
 
 use std::sync::OnceLock;
 
@@ -8,77 +8,8 @@ use super::{
     sql::{Sql, Value},
 };
 
-/// Rows of one statement, largest first.
-const SIZES: [usize; 3] = [100, 10, 1];
 /// Keys of one question.
 const KEYS: usize = 100;
-
-/// An insert of many rows.
-pub(crate) struct Many {
-    /// Completes the sentence "could not …".
-    pub(crate) act: &'static str,
-    /// Up to and with `VALUES`.
-    pub(crate) head: &'static str,
-    /// Values of a row.
-    pub(crate) width: usize,
-    /// What follows: `ON CONFLICT …`, `RETURNING …`.
-    pub(crate) tail: &'static str,
-    texts: [OnceLock<Sql>; SIZES.len()],
-}
-
-impl Many {
-    pub(crate) const fn new(
-        act: &'static str,
-        head: &'static str,
-        width: usize,
-        tail: &'static str,
-    ) -> Self {
-        Self {
-            act,
-            head,
-            width,
-            tail,
-            texts: [const { OnceLock::new() }; SIZES.len()],
-        }
-    }
-
-    /// The statement for so many rows; kept for the life of the process, three of them an insert.
-    fn sql(&self, place: usize) -> Sql {
-        let rows = SIZES[place];
-        *self.texts[place].get_or_init(|| {
-            let mut text = self.head.to_owned();
-            for row in 0..rows {
-                text.push_str(if row == 0 { " (" } else { ", (" });
-                for column in 0..self.width {
-                    let comma = if column == 0 { "" } else { ", " };
-                    text.push_str(&format!("{comma}${}", row * self.width + column + 1));
-                }
-                text.push(')');
-            }
-            text.push(' ');
-            text.push_str(self.tail);
-            Sql {
-                act: self.act,
-                text: text.leak(),
-            }
-        })
-    }
-
-    /// Inserts the rows; what `RETURNING` gives, in no particular order.
-    pub(crate) async fn insert(&self, tx: &mut Tx, rows: Vec<Vec<Value>>) -> Result<Vec<Row>> {
-        let mut returned = Vec::new();
-        let mut left = rows.len();
-        let mut rows = rows.into_iter();
-        for (place, size) in SIZES.into_iter().enumerate() {
-            while left >= size {
-                let args: Vec<Value> = rows.by_ref().take(size).flatten().collect();
-                left -= size;
-                returned.extend(tx.fetch_all(&self.sql(place), args).await?);
-            }
-        }
-        Ok(returned)
-    }
-}
 
 /// A question about many keys: `… IN ($n, …)`.
 pub(crate) struct Among {
@@ -138,13 +69,9 @@ impl Among {
     }
 }
 
-/// Every text that an insert can become.
+/// Every text that these become.
 #[cfg(test)]
-pub(crate) fn texts_of(many: &[&Many], among: &[&Among]) -> Vec<Sql> {
-    let inserts = many
-        .iter()
-        .flat_map(|many| (0..SIZES.len()).map(|place| many.sql(place)));
-    inserts
-        .chain(among.iter().map(|among| among.sql()))
-        .collect()
+pub(crate) fn texts_of(many: &[&super::many::Many], among: &[&Among]) -> Vec<Sql> {
+    let rows = many.iter().flat_map(|many| many.texts().iter().copied());
+    rows.chain(among.iter().map(|among| among.sql())).collect()
 }

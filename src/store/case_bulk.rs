@@ -4,12 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{
-    Error, Result, Tx,
-    bulk::{Among, Many},
-    db::Row,
-    sql::Value,
-};
+use super::{Error, Result, Tx, bulk::Among, db::Row, many::Many, sql::Value};
 use crate::{
     ids::{BatchId, CaseId, ClientId, DebtorId, PersonId},
     policy::{CaseState, Relation},
@@ -125,53 +120,53 @@ static CONTACTS: Among = Among::new(
 );
 static NEW_PERSONS: Many = Many::new(
     "enter persons",
-    "INSERT INTO persons (created_at_ms) VALUES",
-    1,
-    "RETURNING id",
+    "INSERT INTO persons (created_at_ms) VALUES ",
+    &[""; 1],
+    " RETURNING id",
 );
 static NAMED_PERSONS: Many = Many::new(
     "enter persons",
-    "INSERT INTO persons (identity_hash, identity_box, created_at_ms) VALUES",
-    3,
-    "ON CONFLICT (identity_hash) DO NOTHING",
+    "INSERT INTO persons (identity_hash, identity_box, created_at_ms) VALUES ",
+    &[""; 3],
+    " ON CONFLICT (identity_hash) DO NOTHING",
 );
 static NEW_DEBTORS: Many = Many::new(
     "enter debtors",
-    "INSERT INTO debtors (client_id, reference, person_id, name, created_at_ms) VALUES",
-    5,
-    "RETURNING id, reference",
+    "INSERT INTO debtors (client_id, reference, person_id, name, created_at_ms) VALUES ",
+    &[""; 5],
+    " RETURNING id, reference",
 );
 static NEW_NUMBERS: Many = Many::new(
     "enter numbers",
-    "INSERT INTO numbers (digits, region, created_at_ms, changed_at_ms) VALUES",
-    4,
-    "ON CONFLICT (digits) DO NOTHING",
+    "INSERT INTO numbers (digits, region, created_at_ms, changed_at_ms) VALUES ",
+    &[""; 4],
+    " ON CONFLICT (digits) DO NOTHING",
 );
 static NEW_CASES: Many = Many::new(
     "enter cases",
     "INSERT INTO cases (client_id, batch_id, debtor_id, reference, created_at_ms, changed_at_ms, import_id,
                         revealed_at_ms, currency, placed_e4, balance_e4, principal_e4, interest_e4, fees_e4,
-                        overdue_days, bucket, region, card_hash, card_box, card_last4, fields) VALUES",
-    21,
-    "RETURNING id, reference",
+                        overdue_days, bucket, region, card_hash, card_box, card_last4, fields) VALUES ",
+    &[""; 21],
+    " RETURNING id, reference",
 );
 static NEW_CONTACTS: Many = Many::new(
     "enter contacts",
-    "INSERT INTO contacts (case_id, name, relation, identity_hash, created_at_ms) VALUES",
-    5,
-    "ON CONFLICT (case_id, name, relation) DO NOTHING",
+    "INSERT INTO contacts (case_id, name, relation, identity_hash, created_at_ms) VALUES ",
+    &[""; 5],
+    " ON CONFLICT (case_id, name, relation) DO NOTHING",
 );
 static NEW_POINTS: Many = Many::new(
     "enter contact points",
-    "INSERT INTO contact_points (case_id, contact_id, number_id, created_at_ms) VALUES",
-    4,
-    "ON CONFLICT (contact_id, number_id) DO NOTHING RETURNING id",
+    "INSERT INTO contact_points (case_id, contact_id, number_id, created_at_ms) VALUES ",
+    &[""; 4],
+    " ON CONFLICT (contact_id, number_id) DO NOTHING RETURNING id",
 );
 static NEW_ADDRESSES: Many = Many::new(
     "enter addresses",
-    "INSERT INTO addresses (contact_id, kind, text, created_at_ms) VALUES",
-    4,
-    "ON CONFLICT (contact_id, kind, text) DO NOTHING",
+    "INSERT INTO addresses (contact_id, kind, text, created_at_ms) VALUES ",
+    &[""; 4],
+    " ON CONFLICT (contact_id, kind, text) DO NOTHING",
 );
 
 /// Every statement of this file, for the test that prepares them on both databases.
@@ -408,7 +403,7 @@ pub async fn enter(tx: &mut Tx, belongs: Belongs, new: &[NewCase]) -> Result<usi
             &case.fields
         ]);
     }
-    let ids = by_word(&NEW_CASES.insert(tx, rows).await?, "reference")?;
+    let ids = by_word(&NEW_CASES.run(tx, rows).await?, "reference")?;
     let mut people = Vec::new();
     for case in new {
         let id = ids.get(&case.reference).copied();
@@ -437,7 +432,7 @@ pub async fn enter_people(
         .iter()
         .map(|(digits, region)| args![*digits, *region, now_ms, now_ms])
         .collect();
-    NEW_NUMBERS.insert(tx, rows).await?;
+    NEW_NUMBERS.run(tx, rows).await?;
     let rows = NUMBERS
         .fetch(tx, &[], &keys(numbers.keys().copied()))
         .await?;
@@ -458,7 +453,7 @@ pub async fn enter_people(
             ]
         })
         .collect();
-    NEW_CONTACTS.insert(tx, rows).await?;
+    NEW_CONTACTS.run(tx, rows).await?;
     let cases: BTreeSet<i64> = people.iter().map(|(case, _)| case.get()).collect();
     let mut ids: HashMap<(i64, String, String), i64> = HashMap::new();
     for row in CONTACTS.fetch(tx, &[], &keys(cases)).await? {
@@ -483,8 +478,8 @@ pub async fn enter_people(
             }
         }
     }
-    let new = NEW_POINTS.insert(tx, points).await?.len();
-    NEW_ADDRESSES.insert(tx, addresses).await?;
+    let new = NEW_POINTS.run(tx, points).await?.len();
+    NEW_ADDRESSES.run(tx, addresses).await?;
     Ok(new)
 }
 
@@ -524,7 +519,7 @@ async fn enter_debtors<'n>(
         .iter()
         .map(|(hash, boxed)| args![*hash, *boxed, belongs.now_ms])
         .collect();
-    NAMED_PERSONS.insert(tx, rows).await?;
+    NAMED_PERSONS.run(tx, rows).await?;
     let rows = PERSONS
         .fetch(tx, &[], &keys(identities.keys().copied()))
         .await?;
@@ -534,7 +529,7 @@ async fn enter_debtors<'n>(
         .filter(|(_, _, identity)| identity.is_none())
         .count();
     let rows = (0..unnamed).map(|_| args![belongs.now_ms]).collect();
-    let mut fresh = NEW_PERSONS.insert(tx, rows).await?.into_iter();
+    let mut fresh = NEW_PERSONS.run(tx, rows).await?.into_iter();
     let mut rows = Vec::with_capacity(missing.len());
     for (reference, name, identity) in &missing {
         let person = match identity {
@@ -550,7 +545,7 @@ async fn enter_debtors<'n>(
             belongs.now_ms
         ]);
     }
-    let entered = by_word(&NEW_DEBTORS.insert(tx, rows).await?, "reference")?;
+    let entered = by_word(&NEW_DEBTORS.run(tx, rows).await?, "reference")?;
     for (reference, _, _) in missing {
         let id = entered.get(reference).copied();
         ids.insert(reference, id.ok_or_else(|| lost("enter debtors"))?);

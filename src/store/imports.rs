@@ -4,7 +4,7 @@
 //! One short transaction decides ([`decide`]): from then on all of it happens, also after a crash. What was never decided
 //! is swept away ([`sweep_some`]). Only whoever holds [`super::Db::import_lock`] may call any of these.
 
-use super::{Error, Result, Tx, bulk::Many, sql::Value};
+use super::{Error, Result, Tx, many::Many, sql::Value};
 use crate::ids::{BatchId, ClientId};
 
 words! {
@@ -74,8 +74,8 @@ statements! {
 
 static STAGE: Many = Many::new(
     "note what an import changes",
-    "INSERT INTO import_rows (import_id, line, body) VALUES",
-    3,
+    "INSERT INTO import_rows (import_id, line, body) VALUES ",
+    &[""; 3],
     "",
 );
 
@@ -162,7 +162,7 @@ pub async fn stage(tx: &mut Tx, import: i64, changes: Vec<(u64, String)>) -> Res
         .into_iter()
         .map(|(line, body)| args![import, int(line), body])
         .collect();
-    STAGE.insert(tx, rows).await.map(drop)
+    STAGE.run(tx, rows).await.map(drop)
 }
 
 /// Decides: what was written is revealed and what was noted will be carried out, whatever happens from now on.
