@@ -1,5 +1,5 @@
-//! Tones: what an agent hears while the customer's phone rings, a sine for tests and the self-check, and Goertzel's
-//! filter that finds a tone in a recording.
+//! Tones: what an agent hears while the customer's phone rings, a sine for tests and the self-check, Goertzel's filter
+//! that finds a tone in a recording, and an ear for single samples that are missing or twice in one.
 
 use std::time::Duration;
 
@@ -133,9 +133,140 @@ pub fn goertzel(samples: &[i16], hertz: f64) -> f64 {
     (2.0 * at_tone / (count * power)).clamp(0.0, 1.0)
 }
 
+/// What a steady tone went through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Steadiness {
+    /// Samples in which it sounds without a pause, in whole steps of 10 ms.
+    pub sounding: usize,
+    /// Where a sample or more is missing or too much while it sounds, to within 20 ms; one place may be named three times.
+    pub broken: Vec<usize>,
+    /// Where it goes on after a pause (a lost packet, a hold) as if the pause had had another length.
+    pub shifted: Vec<usize>,
+}
+
+/// One step of the ear, 10 ms: whole periods of every tone that is a multiple of 100 Hz, nearly so of the others.
+const STEP: usize = 80;
+/// Below this nothing sounds: -36 dB of full scale.
+const AUDIBLE: u16 = 500;
+
+/// Follows the phase of a steady tone of `hertz`, which turns by `360 * hertz / 8000` degrees for each sample that is
+/// missing or too much. For tones from 300 to 1,000 Hz: of slower ones a sample is too small a part, of faster ones
+/// whole periods hide in few samples.
+pub fn steadiness(samples: &[i16], hertz: f64) -> Steadiness {
+    let step = std::f64::consts::TAU * hertz / f64::from(SAMPLE_RATE);
+    let mut found = Steadiness::default();
+    // Phases of the last two steps, if the tone sounded without a pause, and of the last one at all.
+    let (mut before_last, mut last, mut ever) = (None, None, None);
+    for (index, window) in samples.chunks_exact(STEP).enumerate() {
+        let at = index * STEP;
+        if !sounds(window) {
+            (before_last, last) = (None, None);
+            continue;
+        }
+        let (mut real, mut imaginary) = (0.0, 0.0);
+        for (n, &sample) in window.iter().enumerate() {
+            let (sine, cosine) = (step * (at + n) as f64).sin_cos();
+            real += f64::from(sample) * cosine;
+            imaginary -= f64::from(sample) * sine;
+        }
+        let phase = imaginary.atan2(real);
+        found.sounding += STEP;
+        // A break in the middle of the last step shows between its neighbours.
+        if before_last
+            .or(last)
+            .is_some_and(|earlier| turned(phase - earlier) > step / 2.0)
+        {
+            found.broken.push(at);
+        } else if last.is_none() && ever.is_some_and(|earlier| turned(phase - earlier) > step / 2.0)
+        {
+            found.shifted.push(at);
+        }
+        (before_last, last, ever) = (last, Some(phase), Some(phase));
+    }
+    found
+}
+
+/// True if there is no pause in it: every 2 ms, a period of 500 Hz, has a peak.
+fn sounds(window: &[i16]) -> bool {
+    window
+        .chunks(16)
+        .all(|part| part.iter().any(|sample| sample.unsigned_abs() > AUDIBLE))
+}
+
+/// The size of an angle, 0 to pi.
+fn turned(angle: f64) -> f64 {
+    let turns = angle.rem_euclid(std::f64::consts::TAU);
+    turns.min(std::f64::consts::TAU - turns)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A tone as a telephone sends it.
+    fn sent(hertz: f32, samples: usize) -> Vec<i16> {
+        let mut tone = vec![0; samples];
+        ToneSource::new(Tone::sine(hertz)).fill(&mut tone);
+        for sample in &mut tone {
+            *sample = crate::Codec::Pcma.decode(crate::Codec::Pcma.encode(*sample));
+        }
+        tone
+    }
+
+    #[test]
+    fn a_tone_that_lacks_nothing_is_steady_and_may_pause() {
+        for hertz in [300.0, 400.0, 440.0, 450.0, 500.0, 700.0, 850.0, 1_000.0] {
+            let mut tone = sent(hertz, 40_000);
+            for lost in [8_000, 8_160, 16_040, 24_113] {
+                tone[lost..lost + 160].fill(0);
+            }
+            let ear = steadiness(&tone, hertz.into());
+            assert_eq!((ear.broken, ear.shifted), (vec![], vec![]), "{hertz} Hz");
+            assert!(ear.sounding > 38_000, "{hertz} Hz: {}", ear.sounding);
+        }
+        assert_eq!(steadiness(&[0; 8_000], 500.0), Steadiness::default());
+    }
+
+    #[test]
+    fn a_single_sample_too_much_or_too_few_is_heard() {
+        for hertz in [300.0, 400.0, 440.0, 450.0, 500.0, 700.0, 850.0, 1_000.0] {
+            for at in [16_000, 16_001, 16_040, 16_079, 16_113] {
+                let mut repeated = sent(hertz, 40_000);
+                repeated.insert(at, repeated[at]);
+                let mut dropped = sent(hertz, 40_000);
+                dropped.remove(at);
+                for tone in [repeated, dropped] {
+                    let ear = steadiness(&tone, hertz.into());
+                    assert!(!ear.broken.is_empty(), "{hertz} Hz at {at}");
+                    assert!(
+                        ear.broken.iter().all(|found| found.abs_diff(at) <= 160),
+                        "{hertz} Hz at {at}: {:?}",
+                        ear.broken
+                    );
+                    assert_eq!(ear.shifted, vec![]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_in_each_packet_for_six_tenths_of_a_second_is_heard_all_the_while() {
+        let mut tone = sent(500.0, 40_000);
+        for packet in (0..30).rev() {
+            tone.insert(16_000 + packet * 160, 0);
+        }
+        let ear = steadiness(&tone, 500.0);
+        assert!(ear.broken.len() >= 30, "{:?}", ear.broken);
+    }
+
+    #[test]
+    fn a_pause_of_another_length_is_no_break_but_is_heard() {
+        let mut tone = sent(500.0, 40_000);
+        tone[16_000..16_160].fill(0);
+        tone.remove(16_050);
+        let ear = steadiness(&tone, 500.0);
+        assert_eq!((ear.broken.len(), ear.shifted.len()), (0, 1));
+    }
 
     #[test]
     fn a_sine_is_found_at_its_frequency_and_nowhere_else() {
