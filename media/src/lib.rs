@@ -6,8 +6,8 @@
 //!
 //! This crate never speaks SIP, never writes a file, and knows nothing of calls, agents or numbers.
 //!
-//! Reading order: [`leg`] and [`engine`] (what others call), `worker` (the thread), [`stream`] (what arrived, in which
-//! order), [`bridge`] (what leaves), [`tap`] (what is recorded). Everything but `engine` and `worker` is pure: packets
+//! Reading order: [`leg`] and [`engine`] (what others call), `worker` (the thread), `stamps` (when a packet came),
+//! [`stream`] (in which order), [`bridge`] (what leaves), [`tap`] (what is recorded). Everything but `engine` and `worker` is pure: packets
 //! and instants in, values out.
 
 pub mod bridge;
@@ -20,6 +20,7 @@ pub mod ports;
 pub mod rtcp;
 pub mod rtp;
 pub mod silence;
+mod stamps;
 pub mod stats;
 pub mod stream;
 pub mod tap;

@@ -1,12 +1,18 @@
 //! The recording tap: both directions of a bridge on one stereo time line, handed over through a bounded ring.
 //!
 //! Position 0 is the bridge instant; position `n` is `n / 8000` s later by the monotonic clock. The agent is left, the
-//! customer right. The tap holds samples back only while a channel has a hole, at most [`HOLD`], then writes silence
-//! for the hole. Digits (RFC 4733) are recorded as silence: they may be a card number. A full ring never blocks:
-//! what does not fit is counted and written as silence later, so that the time line never shifts.
+//! customer right. The tap holds samples back while a stream begins and while a channel has a hole, at most [`HOLD`],
+//! then writes silence for the hole. Digits (RFC 4733) are recorded as silence: they may be a card number. A full ring
+//! never blocks: what does not fit is counted and written as silence later, so that the time line never shifts.
+//!
+//! Each side has its own time: how far it has been heard. It moves with the packets of that side, by the instant at
+//! which they came and not at which the audio thread got to them, and with [`Tap::idle`]. So a thread that stood still
+//! loses nothing that waits in its sockets, in whatever order it empties them.
 //!
 //! Placement of packets on a channel is `timeline.rs`. The tap allocates nothing after [`Tap::new`].
 
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,11 +22,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::Codec;
 use crate::stats::Counter;
 use crate::stream::Arrival;
-use crate::timeline::{Channel, WINDOW};
+use crate::timeline::{Channel, Edges, WINDOW};
 
 /// Longest time a sample waits for late packets before it.
 pub const HOLD: Duration = Duration::from_millis(200);
 pub(crate) const HOLD_SAMPLES: i64 = 1_600;
+/// One side's socket may be this far behind the other's (400 ms): then the window is full.
+const BEHIND: u64 = 3_200;
 
 /// Whose voice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,13 +77,18 @@ pub struct Tap {
     ring: Producer<u32>,
     shared: Arc<Shared>,
     channels: [Channel; 2],
+    /// How far each side has been heard, as a position.
+    heard: [u64; 2],
     origin: Option<Instant>,
+    /// Nothing is written from this position on.
+    limit: u64,
     /// Samples handed to the ring or owed to it.
     written: u64,
     /// Samples of silence owed because the ring was full.
     owed: u64,
-    /// Position where a pause began.
+    /// Positions where a pause began, and between which the pause before it lay.
     paused_since: Option<u64>,
+    paused_before: Range<u64>,
     stopped: bool,
 }
 
@@ -104,12 +117,20 @@ pub(crate) struct ChannelCounters {
     pub(crate) late: Counter,
     pub(crate) duplicate: Counter,
     pub(crate) reanchored: Counter,
-    pub(crate) slipped: Counter,
+    pub(crate) repeated: Counter,
+    pub(crate) dropped: Counter,
     pub(crate) silence: Counter,
     pub(crate) digits: Counter,
+    pub(crate) samples: Counter,
+    pub(crate) before_start: Counter,
+    pub(crate) late_samples: Counter,
+    pub(crate) crowded: Counter,
+    pub(crate) after_end: Counter,
 }
 
-/// What the tap did to one channel.
+/// What the tap did to one channel. Nothing is lost without being counted: `samples + repeated - dropped` is
+/// `before_start + late_samples + crowded + after_end` and what stands in the recording, and that is its length but for
+/// `silence_filled` and `digit_samples`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChannelReport {
     /// Packets taken.
@@ -120,14 +141,47 @@ pub struct ChannelReport {
     pub late: u64,
     /// Packets that came twice.
     pub duplicate: u64,
-    /// Times the channel was placed anew: source change, time stamp jump, or more than 40 ms off the clock.
+    /// Times the channel was placed anew: source change, time stamp jump, a sender that paused, or far off the clock.
     pub reanchored: u64,
-    /// Single samples repeated or dropped to follow the sender's clock drift.
-    pub slipped: u64,
+    /// Single samples repeated because the sender's clock is slow.
+    pub repeated: u64,
+    /// Single samples dropped because the sender's clock is fast.
+    pub dropped: u64,
     /// Samples written as silence because nothing was there.
     pub silence_filled: u64,
     /// Samples written as silence because a digit was pressed.
     pub digit_samples: u64,
+    /// Samples that came, in the packets taken.
+    pub samples: u64,
+    /// Samples that were spoken before the recording began.
+    pub before_start: u64,
+    /// Samples that came after their time had been written.
+    pub late_samples: u64,
+    /// Samples whose place was taken: two streams claim one time.
+    pub crowded: u64,
+    /// Samples that were spoken after the hang-up.
+    pub after_end: u64,
+}
+
+impl fmt::Display for ChannelReport {
+    /// The figures that an operator looks for, as `name=value`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "packets={} lost={} late={} duplicate={} reanchored={} repeated={} dropped={} late_samples={} crowded={} \
+             silence_filled={}",
+            self.packets,
+            self.lost,
+            self.late,
+            self.duplicate,
+            self.reanchored,
+            self.repeated,
+            self.dropped,
+            self.late_samples,
+            self.crowded,
+            self.silence_filled
+        )
+    }
 }
 
 /// What the tap did to the whole recording.
@@ -162,10 +216,13 @@ impl Tap {
                 Channel::new(Arc::clone(customer)),
             ],
             shared: Arc::clone(&shared),
+            heard: [0; 2],
             origin: None,
+            limit: u64::MAX,
             written: 0,
             owed: 0,
             paused_since: None,
+            paused_before: 0..0,
             stopped: false,
         };
         (
@@ -183,41 +240,66 @@ impl Tap {
         self.origin.get_or_insert(at);
     }
 
-    /// Takes a packet of `side` that arrived at `now`.
-    pub fn push(&mut self, side: Side, packet: &TapPacket<'_>, now: Instant) {
-        let Some(position) = self.position(now) else {
+    /// Takes a packet of `side` that came at `at`.
+    pub fn push(&mut self, side: Side, packet: &TapPacket<'_>, at: Instant) {
+        let Some(position) = self.position(at) else {
             return;
         };
+        self.hear(side, position);
+        self.hear(side.other(), position.saturating_sub(BEHIND));
         // First what is overdue, so that the window has room however long nothing came.
-        self.write_to(position.saturating_sub(HOLD_SAMPLES as u64));
+        self.write_settled();
+        let silent = self.paused_before.contains(&position)
+            || self.paused_since.is_some_and(|since| since <= position);
         let [agent, customer] = &mut self.channels;
         let channel = match side {
             Side::Agent => agent,
             Side::Customer => customer,
         };
-        channel.take(packet, position, self.written, self.paused_since.is_some());
-        self.advance_to(position);
+        let edges = Edges {
+            written: self.written,
+            floor: self
+                .written
+                .max(position.saturating_sub(HOLD_SAMPLES as u64)),
+        };
+        channel.take(packet, position, edges, silent);
+        self.write_settled();
     }
 
-    /// Lets time pass without a packet; call it at least every 100 ms.
-    pub fn advance(&mut self, now: Instant) {
-        if let Some(position) = self.position(now) {
-            self.advance_to(position);
+    /// Nothing more comes of `side` that came before `until`: its socket was seen empty then.
+    pub fn idle(&mut self, side: Side, until: Instant) {
+        if let Some(position) = self.position(until) {
+            self.hear(side, position);
+            self.write_settled();
         }
     }
 
-    /// From `at` on, drops both voices before any buffer; silence keeps the time line. What was heard before `at` and is
-    /// still held stays.
+    /// Lets time pass on both sides; call it at least every 100 ms.
+    pub fn advance(&mut self, now: Instant) {
+        self.idle(Side::Agent, now);
+        self.idle(Side::Customer, now);
+    }
+
+    /// From `at` on, drops both voices before any buffer; silence keeps the time line. What came before `at` stays, also
+    /// if it is taken later.
     pub fn pause(&mut self, at: Instant) {
-        self.advance(at);
         self.paused_since = self.paused_since.or(self.position(at));
     }
 
-    /// Ends a pause.
+    /// Ends a pause. What came before `at` is kept out, also if it is taken later.
     pub fn resume(&mut self, at: Instant) {
-        self.advance(at);
         if let Some(position) = self.position(at) {
             self.count_pause(position);
+        }
+    }
+
+    /// Keeps what comes after `at` out of the recording; to be called before the sockets are emptied for the last time
+    /// and [`Tap::stop`] ends it.
+    pub fn end_at(&mut self, at: Instant) {
+        if let Some(origin) = self.origin {
+            self.limit = self
+                .limit
+                .min(samples(at.saturating_duration_since(origin)));
         }
     }
 
@@ -231,6 +313,9 @@ impl Tap {
             None => 0,
         };
         self.write_to(length);
+        for channel in &self.channels {
+            channel.end(self.written);
+        }
         self.count_pause(length);
         self.stopped = true;
         self.shared.length.store(length, Ordering::Relaxed);
@@ -240,6 +325,7 @@ impl Tap {
     fn count_pause(&mut self, position: u64) {
         if let Some(since) = self.paused_since.take() {
             self.shared.paused.add(position.saturating_sub(since));
+            self.paused_before = since..position;
         }
     }
 
@@ -251,11 +337,23 @@ impl Tap {
         Some(samples(now.checked_duration_since(self.origin?)?))
     }
 
-    fn advance_to(&mut self, position: u64) {
-        let [agent, customer] = &self.channels;
-        let complete = agent.frontier().min(customer.frontier()).min(position);
-        let due = position.saturating_sub(HOLD_SAMPLES as u64);
-        self.write_to(complete.max(due));
+    fn hear(&mut self, side: Side, position: u64) {
+        let [agent, customer] = &mut self.heard;
+        let heard = match side {
+            Side::Agent => agent,
+            Side::Customer => customer,
+        };
+        *heard = position.max(*heard);
+    }
+
+    /// Writes what nothing can change any more.
+    fn write_settled(&mut self) {
+        let mut target = self.limit;
+        for (channel, &heard) in self.channels.iter().zip(&self.heard) {
+            let due = heard.saturating_sub(HOLD_SAMPLES as u64);
+            target = target.min(channel.settled(heard).min(heard).max(due));
+        }
+        self.write_to(target);
     }
 
     fn write_to(&mut self, target: u64) {
@@ -383,9 +481,15 @@ impl ChannelCounters {
             late: self.late.get(),
             duplicate: self.duplicate.get(),
             reanchored: self.reanchored.get(),
-            slipped: self.slipped.get(),
+            repeated: self.repeated.get(),
+            dropped: self.dropped.get(),
             silence_filled: self.silence.get(),
             digit_samples: self.digits.get(),
+            samples: self.samples.get(),
+            before_start: self.before_start.get(),
+            late_samples: self.late_samples.get(),
+            crowded: self.crowded.get(),
+            after_end: self.after_end.get(),
         }
     }
 }

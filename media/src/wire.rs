@@ -5,13 +5,14 @@
 //! connected one refuses, for nothing but counting; and RTCP, unconnected, its few packets checked here.
 //! A pair leg has one end of a datagram pair and no RTCP.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -36,6 +37,16 @@ impl PortLease {
 impl Drop for PortLease {
     fn drop(&mut self) {
         lock(&self.pool).give_back(self.port, Instant::now());
+    }
+}
+
+/// Room for what the kernel notes beside a packet.
+#[derive(Debug)]
+pub(crate) struct Notes(Vec<u8>);
+
+impl Notes {
+    pub(crate) fn new() -> Self {
+        Self(nix::cmsg_space!(nix::sys::time::TimeSpec))
     }
 }
 
@@ -65,6 +76,8 @@ pub(crate) enum Socketry {
 
 impl Wire {
     pub(crate) fn pair(socket: UnixDatagram) -> Self {
+        // Without the kernel's notes a packet counts as having come when it is read.
+        let _ = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
         Self::Pair(socket)
     }
 
@@ -89,6 +102,7 @@ impl Wire {
         stray.bind(&address.into())?;
         stray.set_reuse_address(false)?;
         rtp.set_reuse_address(false)?;
+        setsockopt(&rtp, sockopt::ReceiveTimestampns, &true)?;
         stray.set_recv_buffer_size(4_096)?; // whatever a stranger floods in stays small
         let wire = UdpWire {
             rtp: rtp.into(),
@@ -140,13 +154,47 @@ impl Wire {
         Ok(dropped)
     }
 
+    /// Takes one packet: its length, and when the kernel received it, in nanoseconds since 1970.
     #[inline]
-    pub(crate) fn recv_rtp(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        let received = match self {
-            Self::Udp(udp) => rustix::net::recv(&udp.rtp, buffer, RecvFlags::DONTWAIT),
-            Self::Pair(pair) => rustix::net::recv(pair, buffer, RecvFlags::DONTWAIT),
+    pub(crate) fn recv_rtp(
+        &self,
+        buffer: &mut [u8],
+        notes: &mut Notes,
+    ) -> rustix::io::Result<(usize, Option<i64>)> {
+        self.recv_noted(buffer, notes, MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// When the kernel received the packet that is next, which stays where it is.
+    pub(crate) fn peek_rtp(&self, notes: &mut Notes) -> rustix::io::Result<Option<i64>> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        self.recv_noted(&mut [0], notes, flags)
+            .map(|(_, note)| note)
+    }
+
+    #[inline]
+    fn recv_noted(
+        &self,
+        buffer: &mut [u8],
+        notes: &mut Notes,
+        flags: MsgFlags,
+    ) -> rustix::io::Result<(usize, Option<i64>)> {
+        let fd = match self {
+            Self::Udp(udp) => udp.rtp.as_raw_fd(),
+            Self::Pair(pair) => pair.as_raw_fd(),
         };
-        received.map(|(len, _)| len)
+        let mut slices = [IoSliceMut::new(buffer)];
+        let received = recvmsg::<()>(fd, &mut slices, Some(&mut notes.0), flags)
+            .map_err(|error| Errno::from_raw_os_error(error as i32))?;
+        let note = received.cmsgs().ok().and_then(|mut notes| {
+            notes.find_map(|note| match note {
+                ControlMessageOwned::ScmTimestampns(time) => time
+                    .tv_sec()
+                    .checked_mul(1_000_000_000)?
+                    .checked_add(time.tv_nsec()),
+                _ => None,
+            })
+        });
+        Ok((received.bytes, note))
     }
 
     /// True if packets of this leg may be taken: before a peer is known nobody is negotiated.
@@ -228,5 +276,71 @@ fn send_connected(socket: &UdpSocket, packet: &[u8]) -> rustix::io::Result<()> {
             rustix::net::send(socket, packet, flags).map(drop)
         }
         sent => sent.map(drop),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    fn wall() -> i64 {
+        let now = clock_gettime(ClockId::Realtime);
+        now.tv_sec * 1_000_000_000 + now.tv_nsec
+    }
+
+    #[test]
+    fn the_kernel_notes_when_a_packet_came_and_not_when_it_is_read() {
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let pool = Arc::new(Mutex::new(
+            PortPool::new(18_960..=18_999, Duration::ZERO).unwrap(),
+        ));
+        let port = lock(&pool).take(Instant::now()).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut udp = Wire::bind(address, PortLease::new(port, pool)).unwrap();
+        let to = peer.local_addr().unwrap();
+        udp.connect(Address::Udp {
+            rtp: to,
+            rtcp: Rtcp::Mux,
+        })
+        .unwrap();
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let pair = Wire::pair(ours);
+
+        let (mut buffer, mut notes) = ([0; 64], Notes::new());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for (wire, send) in [
+            (
+                &udp,
+                &(|text: &[u8]| peer.send_to(text, address).map(drop)) as &dyn Fn(&[u8]) -> _,
+            ),
+            (&pair, &|text: &[u8]| theirs.send(text).map(drop)),
+        ] {
+            // The kernel begins to note a moment after it was asked to; until then it gives the time of reading.
+            loop {
+                let before = wall();
+                for text in [b"first", b"later"] {
+                    send(text).unwrap();
+                }
+                let after = wall();
+                let noted = [b"first", b"later"].map(|text| {
+                    let peeked = wire.peek_rtp(&mut notes).unwrap();
+                    let (len, note) = wire.recv_rtp(&mut buffer, &mut notes).unwrap();
+                    assert_eq!((&buffer[..len], note), (&text[..], peeked));
+                    note.unwrap()
+                });
+                if noted.iter().all(|note| (before..=after).contains(note)) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{before} to {after}: {noted:?}");
+            }
+            let nothing = wire.recv_rtp(&mut buffer, &mut notes);
+            assert_eq!(nothing.unwrap_err(), Errno::AGAIN);
+        }
     }
 }

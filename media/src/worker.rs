@@ -5,6 +5,9 @@
 //! closely the thread rests until 3 ms after the last one began, so that a wake-up serves many sockets; the rest is the
 //! whole delay added. Nothing here locks, allocates or waits for a packet's sake.
 //!
+//! A thread that was not run for a while finds many packets in each socket. It then takes them without rest, all sockets
+//! abreast by the time at which the packets came, so that no side of a call gets ahead of the other.
+//!
 //! Here are the state and the loop; the verbs are in `worker/`: `packets` (the audio path), `obey` (commands), `tend`
 //! (tones, reports, silence).
 
@@ -32,14 +35,23 @@ use crate::leg::{LegId, MediaEvent, Remote};
 use crate::rtcp::{self, Said};
 use crate::rtp::{self, HEADER_LEN, Header};
 use crate::silence::{Change, SilenceWatch};
+use crate::stamps::Stamps;
 use crate::stats::LegCounters;
 use crate::stream::{Arrival, InStream, Step};
 use crate::tap::{Side, Tap, TapContent, TapPacket};
 use crate::tone::ToneSource;
-use crate::wire::{Socketry, Wire};
+use crate::wire::{Notes, Socketry, Wire};
 
 /// Rounds begin at least this far apart while there is much to do.
 const PACE: Duration = Duration::from_millis(3);
+/// After standing still: a round goes through so much of what came meanwhile, in every socket.
+const STRIDE: Duration = Duration::from_millis(200);
+/// Behind a packet that waited for longer there may be another one: the usual packet time.
+const WAITED: Duration = Duration::from_millis(20);
+/// Packets taken from one socket in a round, and in one that goes through a stride of 200 ms: a peer that sends more than
+/// any telephone does must not keep the thread from the others.
+const AT_ONCE: usize = 4;
+const AT_ONCE_BEHIND: usize = 64;
 /// Timers are looked at this often.
 const SWEEP: Duration = Duration::from_millis(100);
 /// Mean time between our RTCP reports (RFC 3550 section 6.2, the minimum interval).
@@ -67,6 +79,9 @@ pub(crate) struct LegState {
     /// Bridge slot and which side of it this leg is.
     bridge: Option<(usize, Side)>,
     next_report: Option<Instant>,
+    /// The last round in which it gave a packet, and when that one came.
+    round: u64,
+    last_came: Option<Instant>,
     /// The peer's last sender report: middle of its NTP time, and when it came.
     peer_report: Option<(u32, Instant)>,
     events: mpsc::Sender<MediaEvent>,
@@ -106,6 +121,8 @@ impl LegState {
             tone: None,
             bridge: None,
             next_report: None,
+            round: 0,
+            last_came: None,
             peer_report: None,
             events,
             counters,
@@ -154,6 +171,7 @@ enum Content {
 struct Taken {
     header: Header,
     arrival: Arrival,
+    came: Instant,
     content: Content,
     bridge: (usize, Side),
     source: Source,
@@ -172,6 +190,13 @@ pub(crate) struct Worker {
     bridges: Vec<Option<Bridge>>,
     /// Slots of legs with a tone.
     playing: Vec<usize>,
+    /// Bridges that got a packet in this round.
+    touched: Vec<usize>,
+    round: u64,
+    /// Packets that came before this are taken in this round; the present, but for a thread that stood still.
+    horizon: Instant,
+    stamps: Stamps,
+    notes: Notes,
     started: Instant,
     next_sweep: Instant,
     stopping: bool,
@@ -209,6 +234,11 @@ impl Worker {
             live: 0,
             bridges: Vec::new(),
             playing: Vec::new(),
+            touched: Vec::with_capacity(EVENTS),
+            round: 0,
+            horizon: now,
+            stamps: Stamps::new(now),
+            notes: Notes::new(),
             started: now,
             next_sweep: now,
             stopping: false,
@@ -222,9 +252,10 @@ impl Worker {
         let mut buffer = [0; DATAGRAM];
         let mut last_round = self.started;
         while !self.stopping {
+            let asleep = Instant::now();
             let timeout = self
                 .next_timer()
-                .map(|at| to_timespec(at.saturating_duration_since(Instant::now())));
+                .map(|at| to_timespec(at.saturating_duration_since(asleep)));
             let events = match epoll::wait(&self.epoll, &mut ready, timeout.as_ref()) {
                 Ok((events, _)) => events,
                 Err(Errno::INTR) => continue,
@@ -233,7 +264,13 @@ impl Worker {
                     break;
                 }
             };
-            let now = Instant::now();
+            let now = self.stamps.read();
+            self.round += 1;
+            // Without legs it slept for as long as it pleased.
+            self.horizon = match timeout {
+                Some(_) => now.min(self.horizon + STRIDE),
+                None => now,
+            };
             let mut woken = false;
             for event in events.iter() {
                 let token = event.data.u64();
@@ -251,10 +288,15 @@ impl Worker {
             }
             if woken {
                 let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8][..]);
-                self.obey(now);
+                self.obey(&mut buffer, now);
             }
-            self.tend(&mut buffer, now);
-            if now.saturating_duration_since(last_round) < 2 * PACE {
+            // Sockets that gave nothing in this round held nothing that had come by then, unless there was no room to say
+            // which are ready.
+            let quiet_until = (events.len() < EVENTS).then_some(asleep.min(self.horizon));
+            self.let_pass(quiet_until);
+            self.tend(&mut buffer, quiet_until, now);
+            let caught_up = self.horizon == now;
+            if caught_up && now.saturating_duration_since(last_round) < 2 * PACE {
                 let rest = (now + PACE).saturating_duration_since(Instant::now());
                 if !rest.is_zero() {
                     std::thread::sleep(rest);
@@ -264,7 +306,7 @@ impl Worker {
         }
         let now = Instant::now();
         for slot in 0..self.legs.len() {
-            self.close(slot, now);
+            self.close(slot, &mut buffer, now);
         }
     }
 

@@ -25,12 +25,17 @@ fn sample(n: u64) -> i16 {
     Codec::Pcma.decode(code(n))
 }
 
+/// Streams that begin with a first packet of 20 ms at the start may still move until here.
+const SETTLED: u64 = 160 + 1_120;
+
 /// A tap with its reader and two receiving streams.
 struct Bench {
     origin: Instant,
     tap: Option<Tap>,
     reader: TapReader,
     streams: [InStream; 2],
+    /// Both sockets are looked at whenever a packet comes.
+    prompt: bool,
     left: Vec<i16>,
     right: Vec<i16>,
 }
@@ -69,6 +74,7 @@ impl Bench {
             tap: Some(tap),
             reader,
             streams,
+            prompt: true,
             left: Vec::new(),
             right: Vec::new(),
         }
@@ -115,7 +121,8 @@ impl Bench {
         };
         let arrival = stream.judge(&header, samples, now, &LegCounters::default());
         let (marker, timestamp) = (packet.marker, packet.timestamp);
-        self.tap.as_mut().unwrap().push(
+        let tap = self.tap.as_mut().unwrap();
+        tap.push(
             side,
             &TapPacket {
                 arrival,
@@ -125,6 +132,9 @@ impl Bench {
             },
             now,
         );
+        if self.prompt {
+            tap.idle(side.other(), now);
+        }
     }
 
     /// Lets the engine's sweeps pass, from one position to another.
@@ -162,8 +172,25 @@ impl Bench {
         );
         let report = self.reader.report();
         assert_eq!(report.length, Some(position));
+        for channel in [report.agent, report.customer] {
+            assert_nothing_is_lost_silently(&channel, position);
+        }
         report
     }
+}
+
+/// What came in is what was recorded and what was counted.
+fn assert_nothing_is_lost_silently(channel: &ChannelReport, length: u64) {
+    let recorded = length - channel.silence_filled - channel.digit_samples;
+    assert_eq!(
+        channel.samples + channel.repeated - channel.dropped,
+        recorded
+            + channel.before_start
+            + channel.late_samples
+            + channel.crowded
+            + channel.after_end,
+        "{channel:?}"
+    );
 }
 
 /// Both talk from the start, packet `n` arriving as its last sample is spoken.
@@ -180,6 +207,10 @@ fn talk(
         }
         bench.read();
     }
+}
+
+fn slipped(channel: &ChannelReport) -> u64 {
+    channel.repeated + channel.dropped
 }
 
 fn assert_is_talker(heard: &[i16], range: std::ops::Range<u64>) {
@@ -213,6 +244,7 @@ fn each_voice_lies_on_its_own_channel_at_its_own_time() {
             report.agent,
             ChannelReport {
                 packets: 100,
+                samples: 100 * len,
                 ..Default::default()
             }
         );
@@ -235,10 +267,11 @@ fn both_voices_are_written_as_soon_as_both_are_there() {
             (number + 1) * 160,
         );
         bench.read();
+        let now = (number + 1) * 160;
         assert_eq!(
             bench.left.len() as u64,
-            (number + 1) * 160,
-            "nothing is held back without a hole"
+            if now < SETTLED { 0 } else { now },
+            "nothing is held back without a hole once the streams have begun"
         );
     }
 }
@@ -254,7 +287,9 @@ fn a_hole_holds_the_recording_back_for_200_ms_and_no_longer() {
         }
         bench.read();
         let now = (number + 1) * 160;
-        let expected = if number < 10 {
+        let expected = if now < SETTLED {
+            0
+        } else if number < 10 {
             now
         } else if now < 1_760 + 1_600 {
             1_600.max(now - 1_600)
@@ -287,7 +322,7 @@ fn loss_becomes_silence_of_the_same_length() {
     }
     assert_eq!(report.agent.lost, 71);
     assert_eq!(report.agent.silence_filled, 71 * 160);
-    assert_eq!(report.agent.reanchored + report.agent.slipped, 0);
+    assert_eq!(report.agent.reanchored + slipped(&report.agent), 0);
 }
 
 #[test]
@@ -421,8 +456,8 @@ fn a_sender_that_pauses_and_goes_on_where_it_was_is_found_again() {
         }
         let report = bench.stop(80_000 + 24_000);
         assert_silent(&bench.left, 8_000..88_000);
-        // Without a marker the first packets could be a burst of late ones, so three are needed to believe it.
-        let first = if marker { 8_000 } else { 8_000 + 3 * 160 };
+        // Without a marker the first packets could be a burst of late ones, so five are needed to believe it.
+        let first = if marker { 8_000 } else { 8_000 + 4 * 160 };
         for n in first..24_000_u64 {
             assert_eq!(
                 bench.left[n as usize + 80_000],
@@ -592,7 +627,7 @@ fn laws_may_be_mixed() {
 
 #[test]
 fn a_slow_reader_loses_samples_but_not_the_time_line() {
-    let mut bench = Bench::new(0); // the smallest ring: 4,096 samples
+    let mut bench = Bench::new(0); // the smallest ring: a window
     for number in 0..100 {
         bench.feed(
             Side::Agent,
@@ -620,9 +655,9 @@ fn a_slow_reader_loses_samples_but_not_the_time_line() {
         bench.read();
     }
     let report = bench.stop(32_000);
-    assert_is_talker(&bench.left, 0..4_096);
-    assert_silent(&bench.left, 4_096..16_000);
-    assert!(report.overflow_samples >= 16_000 - 4_096);
+    assert_is_talker(&bench.left, 0..WINDOW as u64);
+    assert_silent(&bench.left, WINDOW as u64..16_000);
+    assert!(report.overflow_samples >= 16_000 - WINDOW as u64);
     assert_is_talker(&bench.left, 24_000..32_000); // it has long recovered
     let silent = (0..32_000).filter(|&n| bench.left[n] == 0).count() as u64;
     assert_eq!(silent, report.overflow_samples);
@@ -640,7 +675,7 @@ fn the_end_is_exact_even_if_nobody_read_before_it() {
         );
     }
     bench.stop(100_003);
-    assert_is_talker(&bench.left, 0..4_096);
+    assert_is_talker(&bench.left, 0..WINDOW as u64);
 }
 
 #[test]
@@ -677,73 +712,6 @@ fn nothing_but_silence_is_still_a_recording_of_the_right_length() {
     bench.pass(0..80_000);
     let report = bench.stop(80_000);
     assert_eq!(report.agent.silence_filled, 80_000);
-}
-
-/// A sender whose clock is off by `ppm` speaks a click every 30 s of real time; each must be found in its place.
-fn clicks_stay_in_place(ppm: i64, seconds: u64) {
-    let mut bench = Bench::new(1_000);
-    let real = |n: u64| (n as i128 * (1_000_000 - i128::from(ppm)) / 1_000_000) as u64; // sender's sample n, in our samples
-    let packets = seconds * 50;
-    let mut last = 0;
-    let mut packet = Packet::of_talker(0, 160);
-    for number in 0..packets {
-        (packet.sequence, packet.timestamp) = (number as u16, (number * 160) as u32);
-        packet.payload.fill(Codec::Pcma.encode(100));
-        if real(number * 160) % 240_000 < 40 || real((number + 1) * 160) % 240_000 < 160 {
-            for (index, word) in packet.payload.iter_mut().enumerate() {
-                if real(number * 160 + index as u64) % 240_000 < 40 {
-                    *word = 0x2a;
-                }
-            }
-        }
-        last = real((number + 1) * 160) + number % 3 * 8; // 0 to 2 ms of jitter
-        bench.feed(Side::Agent, &packet, last);
-        if number % 10 == 0 {
-            bench.read();
-        }
-    }
-    let report = bench.stop(last);
-    assert_eq!(
-        (
-            report.agent.reanchored,
-            report.agent.late,
-            report.agent.lost
-        ),
-        (0, 0, 0)
-    );
-    let mut clicks = 0;
-    let mut previous = 0;
-    for (n, &heard) in bench.left.iter().enumerate() {
-        if heard == -32_256 && previous != -32_256 && n > 1_000 {
-            let off = (n as i64 + 4_000).rem_euclid(240_000) - 4_000;
-            assert!(off.abs() < 80, "click at {n} is {off} samples off");
-            clicks += 1;
-        }
-        previous = heard;
-    }
-    assert_eq!(clicks, (last - 1) / 240_000);
-    let drift = (packets as i64 * 160 - real(packets * 160) as i64).abs();
-    assert!(
-        (report.agent.slipped as i64 - drift).abs() < 80,
-        "{} slips for {drift}",
-        report.agent.slipped
-    );
-    // Slipping leaves no holes: what is missing is at most the unfinished correction.
-    assert!(
-        report.agent.silence_filled < 80,
-        "{}",
-        report.agent.silence_filled
-    );
-}
-
-#[test]
-fn a_fast_sender_is_followed_for_an_hour() {
-    clicks_stay_in_place(200, 3_600);
-}
-
-#[test]
-fn a_slow_sender_is_followed_for_an_hour() {
-    clicks_stay_in_place(-200, 3_600);
 }
 
 /// What the network does to one packet.
@@ -805,7 +773,7 @@ proptest! {
         }
         let report = bench.stop(end);
         prop_assert_eq!(report.overflow_samples, 0);
-        prop_assert_eq!(report.agent.reanchored + report.agent.slipped, 0);
+        prop_assert_eq!(report.agent.reanchored + slipped(&report.agent), 0);
         prop_assert!(bench.left == expected[0]);
         prop_assert!(bench.right == expected[1]);
     }
@@ -843,3 +811,5 @@ proptest! {
         bench.stop(now + tail);
     }
 }
+
+mod arrivals;

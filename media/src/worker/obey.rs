@@ -3,13 +3,13 @@
 use super::*;
 
 impl Worker {
-    pub(super) fn obey(&mut self, now: Instant) {
+    pub(super) fn obey(&mut self, buffer: &mut [u8; DATAGRAM], now: Instant) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Adopt(leg) => self.adopt(leg, now),
                 Command::Surrender { leg, reply } => {
                     if let Some(slot) = self.slot(leg)
-                        && let Some(state) = self.remove(slot, now)
+                        && let Some(state) = self.remove(slot, buffer, now)
                     {
                         // If the asker gave up waiting the state is dropped, and with it the sockets.
                         let _ = reply.try_send(state);
@@ -42,10 +42,10 @@ impl Worker {
                     customer,
                     tap,
                     at,
-                } => self.bridge(agent, customer, tap, at),
+                } => self.bridge([agent, customer], tap, buffer, at),
                 Command::Unbridge { leg, at } => {
                     if let Some(slot) = self.slot(leg) {
-                        self.unbridge(slot, at);
+                        self.unbridge(slot, buffer, at);
                     }
                 }
                 Command::PauseTap { leg, at } => {
@@ -60,7 +60,7 @@ impl Worker {
                 }
                 Command::Close { leg, at } => {
                     if let Some(slot) = self.slot(leg) {
-                        self.close(slot, at.unwrap_or(now));
+                        self.close(slot, buffer, at.unwrap_or(now));
                     }
                 }
                 Command::Shutdown => self.stopping = true,
@@ -108,8 +108,13 @@ impl Worker {
     }
 
     /// Takes a leg out of this thread.
-    fn remove(&mut self, slot: usize, at: Instant) -> Option<Box<LegState>> {
-        self.unbridge(slot, at);
+    fn remove(
+        &mut self,
+        slot: usize,
+        buffer: &mut [u8; DATAGRAM],
+        at: Instant,
+    ) -> Option<Box<LegState>> {
+        self.unbridge(slot, buffer, at);
         self.playing.retain(|&playing| playing != slot);
         let leg = self.legs.get_mut(slot)?.take()?;
         for (_, fd) in leg.wire.sockets() {
@@ -120,9 +125,9 @@ impl Worker {
         Some(leg)
     }
 
-    pub(super) fn close(&mut self, slot: usize, at: Instant) {
+    pub(super) fn close(&mut self, slot: usize, buffer: &mut [u8; DATAGRAM], at: Instant) {
         self.report(slot, at, true);
-        drop(self.remove(slot, at));
+        drop(self.remove(slot, buffer, at));
     }
 
     fn set_remote(&mut self, slot: usize, remote: Remote, now: Instant) {
@@ -156,7 +161,13 @@ impl Worker {
         }
     }
 
-    fn bridge(&mut self, agent: LegId, customer: LegId, tap: Option<Box<Tap>>, at: Instant) {
+    fn bridge(
+        &mut self,
+        [agent, customer]: [LegId; 2],
+        tap: Option<Box<Tap>>,
+        buffer: &mut [u8; DATAGRAM],
+        at: Instant,
+    ) {
         let (Some(agent), Some(customer)) = (self.slot(agent), self.slot(customer)) else {
             // A leg closed meanwhile. The tap must still end, at its start.
             if let Some(mut tap) = tap {
@@ -165,8 +176,8 @@ impl Worker {
             }
             return;
         };
-        self.unbridge(agent, at);
-        self.unbridge(customer, at);
+        self.unbridge(agent, buffer, at);
+        self.unbridge(customer, buffer, at);
         let tap = tap.map(|mut tap| {
             tap.start(at);
             tap
@@ -191,10 +202,18 @@ impl Worker {
         }
     }
 
-    fn unbridge(&mut self, slot: usize, at: Instant) {
-        let Some((index, _)) = self.leg_mut(slot).and_then(|leg| leg.bridge.take()) else {
+    fn unbridge(&mut self, slot: usize, buffer: &mut [u8; DATAGRAM], at: Instant) {
+        let Some((index, _)) = self.leg(slot).and_then(|leg| leg.bridge) else {
             return;
         };
+        // What came before the end and waits in the sockets, because this thread did not run, belongs to the recording.
+        if let Some(bridge) = self.bridges.get_mut(index).and_then(Option::as_mut)
+            && let Some(tap) = &mut bridge.tap
+        {
+            tap.end_at(at);
+            let legs = bridge.legs;
+            self.empty(legs, buffer);
+        }
         let Some(bridge) = self.bridges.get_mut(index).and_then(Option::take) else {
             return;
         };

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Worker {
-    /// Takes one packet from a ready socket.
+    /// Takes one packet from a ready socket, and more if that one waited.
     #[inline]
     pub(super) fn take(
         &mut self,
@@ -14,7 +14,18 @@ impl Worker {
         now: Instant,
     ) {
         match socket {
-            Socketry::Rtp => self.take_rtp(slot, flags, buffer, now),
+            Socketry::Rtp => {
+                if self.horizon < now {
+                    self.take_until(slot, self.horizon, buffer, now);
+                    return;
+                }
+                for _ in 0..AT_ONCE {
+                    let came = self.take_rtp(slot, flags, buffer, now);
+                    if came.is_none_or(|came| came + WAITED >= now) {
+                        break;
+                    }
+                }
+            }
             Socketry::Rtcp => {
                 let Some(leg) = self.leg(slot) else { return };
                 match leg.wire.recv_rtcp(buffer) {
@@ -35,6 +46,7 @@ impl Worker {
         }
     }
 
+    /// Takes one packet from a leg, and says when it came; `None` if there was none, or an ICMP error of an earlier one.
     #[inline]
     fn take_rtp(
         &mut self,
@@ -42,32 +54,101 @@ impl Worker {
         flags: epoll::EventFlags,
         buffer: &mut [u8; DATAGRAM],
         now: Instant,
-    ) {
-        let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        let len = match leg.wire.recv_rtp(buffer) {
-            Ok(len) => len,
-            Err(error) => {
-                leg.counters.socket_errors.bump();
-                if error == Errno::AGAIN && flags.contains(epoll::EventFlags::HUP) {
+    ) -> Option<Instant> {
+        let leg = self.legs.get_mut(slot)?.as_deref_mut()?;
+        let (len, note) = match leg.wire.recv_rtp(buffer, &mut self.notes) {
+            Ok(received) => received,
+            Err(Errno::AGAIN) => {
+                if flags.contains(epoll::EventFlags::HUP) {
                     // The other end of a pair is gone and will be for ever: stop being woken for it.
+                    leg.counters.socket_errors.bump();
                     for (_, fd) in leg.wire.sockets() {
                         let _ = epoll::delete(&self.epoll, fd);
                     }
                 }
-                return;
+                return None;
+            }
+            Err(_) => {
+                leg.counters.socket_errors.bump();
+                return None;
             }
         };
+        leg.round = self.round;
+        // A socket gives its packets in the order in which they came.
+        let came = self.stamps.arrival(note);
+        let came = leg.last_came.map_or(came, |last| came.max(last));
+        leg.last_came = Some(came);
         let packet = buffer.get(..len).unwrap_or_default();
         if leg.wire.is_mux() && rtp::is_rtcp(packet) {
             self.hear_rtcp(slot, packet, now);
-            return;
+        } else if let Some(taken) = leg.admit(packet, came, now) {
+            self.pass_on(&taken, buffer, now);
         }
-        let Some(taken) = leg.admit(packet, now) else {
+        Some(came)
+    }
+
+    /// Takes what came before `until` from a leg, looking at each packet's note before it is taken.
+    fn take_until(
+        &mut self,
+        slot: usize,
+        until: Instant,
+        buffer: &mut [u8; DATAGRAM],
+        now: Instant,
+    ) {
+        for _ in 0..AT_ONCE_BEHIND {
+            let Some(leg) = self.legs.get(slot).and_then(Option::as_deref) else {
+                return;
+            };
+            match leg.wire.peek_rtp(&mut self.notes) {
+                Ok(note) if self.stamps.arrival(note) < until => {
+                    self.take_rtp(slot, epoll::EventFlags::empty(), buffer, now);
+                }
+                Ok(_) | Err(Errno::AGAIN) => return,
+                Err(_) => leg.counters.socket_errors.bump(),
+            }
+        }
+    }
+
+    /// Takes everything that waits in the sockets of two legs that are about to leave their bridge.
+    pub(super) fn empty(&mut self, legs: [usize; 2], buffer: &mut [u8; DATAGRAM]) {
+        let now = self.stamps.now();
+        let mut until = self.horizon;
+        loop {
+            for slot in legs {
+                self.take_until(slot, until, buffer, now);
+            }
+            if until >= now {
+                return;
+            }
+            until = now.min(until + STRIDE);
+        }
+    }
+
+    /// Tells the taps that got a packet in this round, of their legs that gave none, that these were silent until
+    /// `quiet_until`.
+    pub(super) fn let_pass(&mut self, quiet_until: Option<Instant>) {
+        if let Some(until) = quiet_until {
+            for place in 0..self.touched.len() {
+                if let Some(&index) = self.touched.get(place) {
+                    self.was_quiet(index, until);
+                }
+            }
+        }
+        self.touched.clear();
+    }
+
+    /// Tells a tap of its legs that gave nothing in this round.
+    pub(super) fn was_quiet(&mut self, index: usize, until: Instant) {
+        let Some(bridge) = self.bridges.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
-        self.pass_on(&taken, buffer, now);
+        let Some(tap) = &mut bridge.tap else { return };
+        for (slot, side) in bridge.legs.into_iter().zip([Side::Agent, Side::Customer]) {
+            let leg = self.legs.get(slot).and_then(Option::as_deref);
+            if leg.is_none_or(|leg| leg.round != self.round) {
+                tap.idle(side, until);
+            }
+        }
     }
 
     /// Gives an admitted packet to the tap and to the other leg.
@@ -100,8 +181,12 @@ impl Worker {
                     timestamp,
                     content,
                 },
-                now,
+                taken.came,
             );
+            // Never longer than its capacity: an entry per event of a round, but for legs being emptied.
+            if self.touched.len() < EVENTS {
+                self.touched.push(index);
+            }
         }
         let [agent, customer] = bridge.legs;
         let other = match side {
@@ -209,9 +294,10 @@ impl Worker {
 }
 
 impl LegState {
-    /// Checks a packet against what was negotiated; counts what is refused. `None`: nothing to pass on.
+    /// Checks a packet that came at `came` against what was negotiated; counts what is refused. `None`: nothing to pass
+    /// on.
     #[inline]
-    fn admit(&mut self, packet: &[u8], now: Instant) -> Option<Taken> {
+    fn admit(&mut self, packet: &[u8], came: Instant, now: Instant) -> Option<Taken> {
         let counters = &self.counters;
         let Some(remote) = self.remote.as_ref().filter(|_| self.wire.has_peer()) else {
             counters.refused.bump();
@@ -236,7 +322,7 @@ impl LegState {
             Content::Audio(_) => Some(payload.len() as u32),
             Content::Event(_) => None,
         };
-        let arrival = self.inbound.judge(&header, samples, now, counters);
+        let arrival = self.inbound.judge(&header, samples, came, counters);
         if matches!(arrival.step, Step::Duplicate | Step::Doubtful) {
             return None;
         }
@@ -256,6 +342,7 @@ impl LegState {
         Some(Taken {
             header,
             arrival,
+            came,
             content,
             bridge: self.bridge?,
             source: Source::Leg(self.id.0),

@@ -7,7 +7,12 @@ use super::*;
 const CNAME: &str = "ringfence";
 
 impl Worker {
-    pub(super) fn tend(&mut self, buffer: &mut [u8; DATAGRAM], now: Instant) {
+    pub(super) fn tend(
+        &mut self,
+        buffer: &mut [u8; DATAGRAM],
+        quiet_until: Option<Instant>,
+        now: Instant,
+    ) {
         for index in 0..self.playing.len() {
             if let Some(&slot) = self.playing.get(index) {
                 self.sound(slot, buffer, now);
@@ -15,7 +20,7 @@ impl Worker {
         }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP;
-            self.sweep(now);
+            self.sweep(buffer, quiet_until, now);
         }
     }
 
@@ -60,13 +65,13 @@ impl Worker {
         leg.send(buffer.get(..end).unwrap_or_default(), samples);
     }
 
-    fn sweep(&mut self, now: Instant) {
+    fn sweep(&mut self, buffer: &mut [u8; DATAGRAM], quiet_until: Option<Instant>, now: Instant) {
         for slot in 0..self.legs.len() {
             let Some(leg) = self.leg_mut(slot) else {
                 continue;
             };
             if leg.counters.is_abandoned() {
-                self.close(slot, now);
+                self.close(slot, buffer, now);
                 continue;
             }
             if let Some(change) = leg.silence.check(now) {
@@ -79,9 +84,9 @@ impl Worker {
                 self.report(slot, now, false);
             }
         }
-        for bridge in self.bridges.iter_mut().flatten() {
-            if let Some(tap) = &mut bridge.tap {
-                tap.advance(now);
+        if let Some(until) = quiet_until {
+            for index in 0..self.bridges.len() {
+                self.was_quiet(index, until);
             }
         }
     }
