@@ -25,6 +25,8 @@ use crate::tap::Tap;
 use crate::wire::{PortLease, Wire};
 use crate::worker::{LegState, Worker};
 
+/// Niceness that the audio threads ask for.
+const NICENESS: i32 = -10;
 /// How long a leg's move to another thread may take before it counts as failed.
 const MOVE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -107,6 +109,16 @@ struct Thread {
     join: Option<JoinHandle<()>>,
 }
 
+/// Puts the calling thread before the other threads of the process and the machine when there is a queue for the
+/// processor. It needs a limit of niceness that allows it (`LimitNICE=` in the unit); without, audio goes on and is late on
+/// a machine that is too busy.
+fn come_first() {
+    // Linux counts niceness by thread.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the audio thread has no priority over others");
+    }
+}
+
 impl Engine {
     /// Starts the threads.
     ///
@@ -127,7 +139,10 @@ impl Engine {
             let (worker, wake) = Worker::new(commands, Arc::clone(&load))?;
             let join = std::thread::Builder::new()
                 .name(format!("audio-{index}"))
-                .spawn(move || worker.run())
+                .spawn(move || {
+                    come_first();
+                    worker.run();
+                })
                 .map_err(|source| MediaError::Start {
                     act: "spawn",
                     source,
