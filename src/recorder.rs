@@ -211,6 +211,8 @@ impl Recorder {
         if let Some(Written { report, .. }) = &written {
             facts.filled_samples = [report.agent.silence_filled, report.customer.silence_filled];
             facts.overflow_samples = report.overflow_samples;
+            tracing::info!(recording = %recording.id, agent = %report.agent, customer = %report.customer,
+                "the audio of a recording is complete");
         }
         Stopped {
             id: recording.id,

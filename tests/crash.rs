@@ -245,6 +245,9 @@ fn a_call_that_ended_while_the_database_was_away_is_known_after_a_kill() {
             .find(|path| path.extension().is_some_and(|kind| kind == "fact"))
     });
     assert_eq!(kept.file_stem().unwrap().to_str(), Some(call.as_str()));
+    eventually("the operator to be told", SOON, || {
+        daemon.log().contains("cannot be closed yet").then_some(())
+    });
     daemon.kill();
     other.run("ROLLBACK");
 

@@ -5,12 +5,15 @@
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
+use ringfence_media::tone::steadiness;
+use rustix::process::Signal;
 use support::asterisk::{Asterisk, PHONE_PASSWORD};
 use support::eventually;
-use support::house::{House, SOON, excess_ms};
+use support::house::{House, SOON, excess_ms, figure};
 use support::phone::{Line, Phone};
-use support::tone::{heard, read_wav, share};
+use support::tone::{fraction_heard, heard, read_wav, share, sounding};
 
 /// A recording is as long as the answered time, but for one packet each at the bridge and the hang-up.
 const EXACT_MS: i64 = 40;
@@ -24,24 +27,32 @@ fn assert_exact(samples: &[i16], end: &support::house::End) {
     );
 }
 
-/// Share of 40 ms windows with a tone of `hz` in them. So short, because the tap follows a sender's clock sample by sample,
-/// which turns the phase a little from packet to packet; the tones of these tests are still 50 Hz apart and more.
-fn share_heard(samples: &[i16], hz: f64) -> f64 {
-    let windows = samples.chunks_exact(RATE as usize / 25);
-    let all = windows.len();
-    let with_tone = windows
-        .filter(|window| share(window, RATE, hz) > 0.75)
-        .count();
-    with_tone as f64 / all as f64
-}
-
 /// Asserts that `samples` are mostly a tone of `hz`; `ledger` says what became of the packets.
 fn assert_heard(samples: &[i16], hz: f64, fraction: f64, ledger: &str) {
-    let found = share_heard(samples, hz);
+    let found = fraction_heard(samples, RATE, hz);
     assert!(
         found >= fraction,
         "{hz} Hz in {found} of the windows:\n{ledger}"
     );
+}
+
+/// Asserts that both sides of a recording are as they were sent: not one sample is missing or there twice while a tone
+/// sounds, no line was moved and no clock followed, and what came too late for its place was counted.
+fn assert_untouched(house: &House, call: &str, sides: [(&[i16], f64); 2]) {
+    for ((samples, hz), repairs) in sides.into_iter().zip(house.repairs(call)) {
+        let ear = steadiness(samples, hz);
+        assert_eq!(ear.broken, Vec::<usize>::new(), "{hz} Hz; {repairs}");
+        for name in ["lost", "reanchored", "repeated", "dropped", "crowded"] {
+            assert_eq!(figure(&repairs, name), 0, "{name}; {repairs}");
+        }
+        // A telephone that was not run for a while leaves a pause; what is missing of the line is counted.
+        let missing = samples.len() - ear.sounding;
+        let silence = usize::try_from(figure(&repairs, "silence_filled")).unwrap();
+        assert!(
+            missing <= silence + 160 * (2 + silence / 160),
+            "{missing} samples are missing at {hz} Hz; {repairs}"
+        );
+    }
 }
 
 /// The customer's WAV as the PBX heard it: our bridge's output.
@@ -66,6 +77,7 @@ fn each_side_is_recorded_on_its_own_channel_and_heard_by_the_other() {
         assert_exact(&agent, &end);
         assert_heard(&agent, 700.0, 0.95, &house.ledger());
         assert_heard(&customer, hz, 0.9, &house.ledger());
+        assert_untouched(&house, &call, [(&agent, 700.0), (&customer, hz)]);
         assert!(
             !heard(&agent, RATE, hz, 0.02),
             "the customer is on the left"
@@ -80,7 +92,8 @@ fn each_side_is_recorded_on_its_own_channel_and_heard_by_the_other() {
         assert_heard(&ear, 700.0, 0.85, "at the customer");
         assert!(!heard(&ear, RATE, hz, 0.02), "the customer heard an echo");
         let (rate, channels) = read_wav(phone.heard().last().unwrap());
-        let seconds = share_heard(&channels[0], hz) * channels[0].len() as f64 / f64::from(rate);
+        let seconds =
+            fraction_heard(&channels[0], rate, hz) * channels[0].len() as f64 / f64::from(rate);
         assert!(
             seconds > 3.0,
             "the agent heard the customer for {seconds} s"
@@ -112,8 +125,9 @@ fn the_agent_hears_ringing_and_early_media_and_neither_is_recorded() {
         let end = house.end_of(&call);
         phone.wait_for("CALL_CLOSED", SOON);
         let (rate, channels) = read_wav(phone.heard().last().unwrap());
-        let seconds =
-            |hz: f64| share_heard(&channels[0], hz) * channels[0].len() as f64 / f64::from(rate);
+        let seconds = |hz: f64| {
+            fraction_heard(&channels[0], rate, hz) * channels[0].len() as f64 / f64::from(rate)
+        };
         assert!(
             seconds(before) > 0.7,
             "{debtor}: {} s of ringing heard",
@@ -160,7 +174,7 @@ fn a_hold_of_the_agents_phone_leaves_the_time_line_as_it_is() {
     assert_exact(&agent, &end);
     assert_heard(&customer, 500.0, 0.95, &house.ledger());
     // 10 s, of which about 3 were on hold
-    let hummed = share_heard(&agent, 700.0);
+    let hummed = fraction_heard(&agent, RATE, 700.0);
     assert!(
         (0.4..0.9).contains(&hummed),
         "the agent hummed for {hummed} of the call"
@@ -168,6 +182,40 @@ fn a_hold_of_the_agents_phone_leaves_the_time_line_as_it_is() {
     let (first, last) = (&agent[..8_000], &agent[agent.len() - 8_000..]);
     assert_heard(first, 700.0, 0.7, "before the hold");
     assert_heard(last, 700.0, 0.9, "after the hold");
+    house.assert_quiet();
+    house.close();
+}
+
+#[test]
+fn a_daemon_that_stood_still_for_a_while_has_lost_nothing() {
+    let mut house = House::open(&["1700"], &["2308"]);
+    let call = house.dial(0, 0);
+    house.wait_for_state(&call, "talking");
+    for stands_still_ms in [150, 400, 800] {
+        let so_far = || {
+            let files = house.pbx.heard(&house.floor.numbers[0]);
+            Some(files.first()?.metadata().ok()?.len())
+        };
+        let before = so_far().unwrap_or_default();
+        eventually("more talk", SOON, || {
+            (so_far()? > before + 8_000).then_some(())
+        });
+        house.daemon.signal(Signal::STOP);
+        // What is tried is this time itself, nothing is waited for.
+        std::thread::sleep(Duration::from_millis(stands_still_ms));
+        house.daemon.signal(Signal::CONT);
+    }
+    let end = house.end_of(&call);
+    assert_eq!(end.words(), "answered/callee/customer");
+    let (agent, customer) = house.export(&call);
+    assert_exact(&agent, &end);
+    assert_untouched(&house, &call, [(&agent, 700.0), (&customer, 500.0)]);
+    for (side, hz) in [(&agent, 700.0), (&customer, 500.0)] {
+        assert_heard(sounding(side), hz, 0.95, &house.ledger());
+    }
+    for repairs in house.repairs(&call) {
+        assert_eq!(figure(&repairs, "late_samples"), 0, "{repairs}");
+    }
     house.assert_quiet();
     house.close();
 }
@@ -185,13 +233,25 @@ fn a_recording_is_exact_when_one_packet_in_twenty_is_lost() {
         let (agent, customer) = house.export(call);
         assert_exact(&agent, &end);
         let (left, right) = (700.0 + 100.0 * n as f64, 500.0 + 50.0 * n as f64);
-        // A window holds its tone only if none of its two or three packets is gone.
+        // A window of 40 ms holds its tone only if none of its two or three packets is gone.
         let there = [share_heard(&agent, left), share_heard(&customer, right)];
         assert!(
             there.iter().all(|share| *share > 0.6),
             "{n}: {there:?}\n{}",
             house.ledger()
         );
+        // What was not lost is as it was sent, before a hole and behind it.
+        for ((samples, hz), repairs) in [(&agent, left), (&customer, right)]
+            .into_iter()
+            .zip(house.repairs(call))
+        {
+            let ear = steadiness(samples, hz);
+            assert_eq!(ear.broken, Vec::<usize>::new(), "{hz} Hz; {repairs}");
+            assert!(figure(&repairs, "lost") > 0, "{repairs}");
+            for name in ["reanchored", "repeated", "dropped", "crowded"] {
+                assert_eq!(figure(&repairs, name), 0, "{name}; {repairs}");
+            }
+        }
         // What was lost is silence in its place and nothing else's audio.
         assert!(!heard(&agent, RATE, right, 0.02) && !heard(&customer, RATE, left, 0.02));
         for side in [&agent, &customer] {
@@ -241,8 +301,37 @@ fn a_call_lives_past_the_refreshes_of_its_session() {
     assert_exact(&agent, &end);
     assert_heard(&agent, 700.0, 0.98, &house.ledger());
     assert_heard(&customer, 500.0, 0.98, &house.ledger());
+    // So long a call outlasts the watch on a sender's clock: a peer that was not run for a moment and stays behind is
+    // followed, by single samples or by placing it anew. Nothing else breaks a tone; one place is named up to three times.
+    for ((samples, hz), repairs) in [(&agent, 700.0), (&customer, 500.0)]
+        .into_iter()
+        .zip(house.repairs(&call))
+    {
+        let followed: u64 = ["repeated", "dropped", "reanchored"]
+            .iter()
+            .map(|name| figure(&repairs, name))
+            .sum();
+        let broken = steadiness(samples, hz).broken.len() as u64;
+        assert!(
+            broken <= 3 * followed,
+            "{broken} places at {hz} Hz; {repairs}"
+        );
+        for name in ["lost", "crowded"] {
+            assert_eq!(figure(&repairs, name), 0, "{name}; {repairs}");
+        }
+    }
     house.assert_quiet();
     house.close();
+}
+
+/// Share of 40 ms windows with a tone of `hz` in them, for a call so lossy that longer ones are seldom whole.
+fn share_heard(samples: &[i16], hz: f64) -> f64 {
+    let windows = samples.chunks_exact(RATE as usize / 25);
+    let all = windows.len();
+    let with_tone = windows
+        .filter(|window| share(window, RATE, hz) > 0.75)
+        .count();
+    with_tone as f64 / all as f64
 }
 
 /// The desk phone of agent 1001, who hums 700 Hz.

@@ -159,16 +159,35 @@ impl House {
         rows.join("\n")
     }
 
-    /// The sealed recording of a call as `ringfence recordings export` writes it: agent's samples, customer's samples.
-    pub fn export(&self, call: &str) -> (Vec<i16>, Vec<i16>) {
-        let recording = eventually("a sealed recording", SOON, || {
+    /// What the audio plane did to each side of a call's recording, as the log says: `packets=250 lost=0 …`.
+    pub fn repairs(&self, call: &str) -> [String; 2] {
+        let recording = self.recording(call);
+        let line = eventually("the figures of a recording", SOON, || {
+            let log = self.daemon.log();
+            log.lines()
+                .find(|line| line.contains(&recording) && line.contains(" customer=packets="))
+                .map(str::to_owned)
+        });
+        let (agent, customer) = line.split_once(" customer=").unwrap();
+        let agent = agent.split_once(" agent=").unwrap().1;
+        [agent.to_owned(), customer.to_owned()]
+    }
+
+    /// The sealed recording of a call.
+    fn recording(&self, call: &str) -> String {
+        eventually("a sealed recording", SOON, || {
             let mut store = Store::open(&self.setup);
             let rows =
                 store.texts("SELECT call_id || ' ' || id FROM recordings WHERE state = 'sealed'");
             store.close();
             rows.iter()
                 .find_map(|row| row.strip_prefix(call).map(|id| id.trim().to_owned()))
-        });
+        })
+    }
+
+    /// The sealed recording of a call as `ringfence recordings export` writes it: agent's samples, customer's samples.
+    pub fn export(&self, call: &str) -> (Vec<i16>, Vec<i16>) {
+        let recording = self.recording(call);
         let file = self.setup.path(&format!("{recording}.wav"));
         self.setup.with_config(&[
             "recordings",
@@ -187,6 +206,15 @@ impl House {
     pub fn close(self) {
         self.daemon.stop(SOON, &self.floor.secrets());
     }
+}
+
+/// One figure of [`House::repairs`].
+pub fn figure(repairs: &str, name: &str) -> u64 {
+    repairs
+        .split(' ')
+        .find_map(|figure| figure.strip_prefix(name)?.strip_prefix('='))
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {repairs}"))
 }
 
 /// Length of a recording beyond the answered time of its attempt's row, in milliseconds.

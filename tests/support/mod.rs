@@ -1,7 +1,7 @@
 //! What the integration tests stand on: real peers, started for one test and gone after it.
 //!
 //! Start with [`asterisk::Asterisk`] (a real PBX), [`sipp::Sipp`] (phones that behave as a scenario says),
-//! [`phone::Phone`] (a desk phone that registers and keeps what it heard), [`daemon::Setup`] and [`daemon::Daemon`] (the
+//! [`phone::Phone`] (a desk phone that registers and keeps what it heard), [`between::Between`] (a bad network), [`daemon::Setup`] and [`daemon::Daemon`] (the
 //! program under test), [`floor::Floor`] (the people and cases in it), [`registrar::Registrar`] (a PBX of one socket).
 //! [`net::Net`] gives each test addresses of its own, so that tests of several processes run side
 //! by side. [`tone`] listens.
@@ -19,6 +19,7 @@
 )]
 
 pub mod asterisk;
+pub mod between;
 pub mod chromium;
 pub mod daemon;
 pub mod disk;

@@ -76,6 +76,16 @@ impl Net {
         self.ip(5)
     }
 
+    /// Where a daemon finds the PBX when something lies between them ([`super::between`]).
+    pub fn way_to_pbx(&self) -> IpAddr {
+        self.ip(6)
+    }
+
+    /// Where the PBX finds the daemon when something lies between them.
+    pub fn way_to_daemon(&self) -> IpAddr {
+        self.ip(7)
+    }
+
     /// A port that nobody uses on any address of this slice, never given twice.
     pub fn port(&self) -> u16 {
         loop {

@@ -83,6 +83,18 @@ pub fn share(samples: &[i16], rate: u32, hz: f64) -> f64 {
     (2.0 * power / (samples.len() as f64 * energy)).min(1.0)
 }
 
+/// `samples` without the silence before and after: a PBX that answers waits up to half a second for the other side's audio
+/// before it sends its own, and a party that has hung up sends none until we know it.
+pub fn sounding(samples: &[i16]) -> &[i16] {
+    let sounds = |sample: &i16| sample.unsigned_abs() >= 16;
+    let from = samples.iter().position(sounds).unwrap_or(samples.len());
+    let to = samples
+        .iter()
+        .rposition(sounds)
+        .map_or(from, |last| last + 1);
+    &samples[from..to]
+}
+
 /// Whether `samples` are mostly a tone of `hz`: heard in 100 ms windows, in at least `fraction` of them.
 ///
 /// Windows make the ear indifferent to a phase jump where a packet was lost, which would cancel the tone over the whole.
