@@ -156,7 +156,7 @@ fn table() -> BTreeMap<&'static str, (&'static str, Value)> {
         ("POST /api/v1/cases/{case}/reveal", ("LC", reason())),
         (
             "PUT /api/v1/cases/{case}/state",
-            ("OD", json!({"state": "paused", "reason": "a test"})),
+            ("LOD", json!({"state": "paused", "reason": "a test"})),
         ),
         (
             "POST /api/v1/allocations",

@@ -169,7 +169,7 @@ async fn plan(
     State(app): State<App>,
     Body { value: request, .. }: Body<Request>,
 ) -> Result<(StatusCode, Json<AllocationBody>), Problem> {
-    caller.must(Right::Cases)?;
+    caller.must(Right::DealCases)?;
     let (id, totals) =
         allocate::plan(&app.db, &app.clock, &request, Some(&caller), &caller.name).await?;
     let mut tx = app.db.read().await?;
@@ -254,7 +254,7 @@ async fn undo(
 
 /// An allocation all of whose cases the caller may see.
 async fn visible(app: &App, caller: &Caller, allocation: &str) -> Result<Allocation, Problem> {
-    caller.must(Right::Cases)?;
+    caller.must(Right::DealCases)?;
     let id: AllocationId = allocation.parse().map_err(|_| AllocateError::NotFound)?;
     let mut tx = app.db.read().await?;
     let found = store::allocations::by_id(&mut tx, id).await?;

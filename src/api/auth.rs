@@ -37,7 +37,7 @@ pub enum Right {
     /// See identity and card numbers whole, each time with a reason.
     Reveal,
     /// Enter cases and change their state.
-    ManageCases,
+    EnterCases,
     /// Read rules, bars and agreements, and ask what would be decided.
     Rules,
     /// Bar numbers, persons, cases and clients.
@@ -52,8 +52,8 @@ pub enum Right {
     Reload,
     /// Read everybody's call notes and write them out.
     Notes,
-    /// Deal cases out; pause, return, close and mark many at once.
-    Cases,
+    /// Deal cases out; pause, return, close and mark them, also many at once.
+    DealCases,
     /// Report major matters to clients.
     Report,
 }
@@ -67,7 +67,7 @@ impl Right {
             Self::Figures => "see figures",
             Self::Receipts => "read receipts",
             Self::Reveal => "see identity and card numbers whole",
-            Self::ManageCases => "enter cases and change their state",
+            Self::EnterCases => "enter cases and change their state",
             Self::Rules => "read the rules",
             Self::Bar => "bar calls",
             Self::Lift => "lift bars",
@@ -75,7 +75,7 @@ impl Right {
             Self::Approve => "approve or end agreements",
             Self::Reload => "load the rules again",
             Self::Notes => "read the notes of others",
-            Self::Cases => "deal cases out or change many at once",
+            Self::DealCases => "deal cases out or change many at once",
             Self::Report => "report major matters",
         }
     }
@@ -97,7 +97,7 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Agree
                 | Right::Approve
                 | Right::Notes
-                | Right::Cases
+                | Right::DealCases
                 | Right::Report
         ),
         Role::Qa => matches!(right, Right::Recordings | Right::Figures | Right::Notes),
@@ -105,9 +105,9 @@ pub const fn may(role: Role, right: Right) -> bool {
             right,
             Right::Figures
                 | Right::Supervise
-                | Right::ManageCases
+                | Right::EnterCases
                 | Right::Notes
-                | Right::Cases
+                | Right::DealCases
                 | Right::Report
         ),
         Role::Compliance => matches!(
@@ -131,7 +131,7 @@ pub const fn may(role: Role, right: Right) -> bool {
         ),
         Role::Admin => matches!(
             right,
-            Right::Supervise | Right::Figures | Right::ManageCases | Right::Reload
+            Right::Supervise | Right::Figures | Right::EnterCases | Right::Reload
         ),
     }
 }

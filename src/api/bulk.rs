@@ -80,7 +80,7 @@ async fn act(
     State(app): State<App>,
     Body { value: body, .. }: Body<BulkBody>,
 ) -> Result<Json<DoneBody>, Problem> {
-    caller.must(Right::Cases)?;
+    caller.must(Right::DealCases)?;
     let invalid = |text: &str| Err(Problem::Invalid(text.into()));
     let act = match (body.action.as_str(), body.until_ms, &body.mark) {
         ("pause", until_ms, None) => Act::Pause { until_ms },

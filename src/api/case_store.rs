@@ -476,7 +476,7 @@ async fn push(
     State(app): State<App>,
     body: Body<PushBody>,
 ) -> Result<Json<PushedBody>, Problem> {
-    caller.must(Right::ManageCases)?;
+    caller.must(Right::EnterCases)?;
     let case = body.value;
     let mut tx = app.db.read().await?;
     let client = store::clients::by_code(&mut tx, &case.client)
@@ -612,7 +612,9 @@ async fn set_state(
     Path(id): Path,
     body: Body<CaseStateBody>,
 ) -> Result<axum::http::StatusCode, Problem> {
-    caller.must(Right::ManageCases)?;
+    caller
+        .must(Right::EnterCases)
+        .or_else(|_| caller.must(Right::DealCases))?;
     let state = CaseState::parse(&body.value.state).ok_or_else(|| {
         Problem::Invalid("state: one of open, paused, settled, returned, closed".into())
     })?;
