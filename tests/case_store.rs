@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{
-    daemon::{Daemon, Setup},
+    daemon::{Daemon, Database, Setup},
     floor::{Floor, Store},
     net::Net,
     registrar::Registrar,
     web::{Answer, Web, bearer},
 };
+
+on_each_database!(a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced);
 
 const IDENTITY: &str = "11010519491231002X";
 const CARD: &str = "4111111111111111";
@@ -35,11 +37,12 @@ impl Desk {
     }
 }
 
-#[test]
-fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced() {
+fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: Database) {
     let net = Net::claim();
     let pbx = Registrar::start(&net);
-    let setup = Setup::new(&net, pbx.address()).at("2026-03-10 02:00:00");
+    let setup = Setup::new(&net, pbx.address())
+        .keeping_in(database)
+        .at("2026-03-10 02:00:00");
     let floor = Floor::prepare(&setup, &["1001"], &[NUMBER]);
     let operations = setup.with_config(&[
         "users",

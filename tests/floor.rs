@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::asterisk::Asterisk;
-use support::daemon::{Daemon, Setup};
+use support::daemon::{Daemon, Database, Setup};
 use support::floor::Floor;
 use support::web::{Answer, Web, bearer, until, whole_call};
+
+on_each_database!(a_day_on_the_floor);
 
 /// 10:00 in China.
 const MORNING: &str = "2026-03-10 02:00:00";
@@ -32,10 +34,10 @@ fn own_state(web: &Web, token: &str) -> String {
     state["state"].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn a_day_on_the_floor() {
+fn a_day_on_the_floor(database: Database) {
     let pbx = Asterisk::start();
     let setup = Setup::for_pbx(&pbx)
+        .keeping_in(database)
         .at(MORNING)
         .set("calls.wrap_up_s", 3_600);
     let floor = Floor::prepare(&setup, &["1620", "1630"], &[SHORT, ALSO_SHORT]);

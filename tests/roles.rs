@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::daemon::{Daemon, Setup};
+use support::daemon::{Daemon, Database, Setup};
 use support::floor::{CLIENT, Floor};
 use support::net::Net;
 use support::registrar::Registrar;
 use support::web::{Answer, Web, bearer};
+
+on_each_database!(
+    every_route_of_the_document_answers_each_role_as_the_table_says,
+    what_belongs_to_one_client_does_not_exist_for_those_of_another
+);
 
 /// 10:00 in China.
 const MORNING: &str = "2026-03-10 02:00:00";
@@ -282,10 +287,12 @@ struct House {
     floor: Floor,
 }
 
-fn house() -> House {
+fn house(database: Database) -> House {
     let net = Net::claim();
     let pbx = Registrar::start(&net);
-    let setup = Setup::new(&net, pbx.address()).at(MORNING);
+    let setup = Setup::new(&net, pbx.address())
+        .keeping_in(database)
+        .at(MORNING);
     let floor = Floor::prepare(&setup, &["1001"], &[NUMBER]);
     House {
         _net: net,
@@ -301,9 +308,8 @@ fn add_user(setup: &Setup, name: &str, role: &str, scope: &[&str]) -> String {
     setup.with_config(&arguments).trim().to_owned()
 }
 
-#[test]
-fn every_route_of_the_document_answers_each_role_as_the_table_says() {
-    let house = house();
+fn every_route_of_the_document_answers_each_role_as_the_table_says(database: Database) {
+    let house = house(database);
     let mut people = BTreeMap::from([('A', house.floor.agents[0].clone())]);
     for (letter, role) in ROLES.into_iter().skip(1) {
         people.insert(
@@ -370,9 +376,8 @@ fn every_route_of_the_document_answers_each_role_as_the_table_says() {
     daemon.stop(Duration::from_secs(20), &house.floor.secrets());
 }
 
-#[test]
-fn what_belongs_to_one_client_does_not_exist_for_those_of_another() {
-    let house = house();
+fn what_belongs_to_one_client_does_not_exist_for_those_of_another(database: Database) {
+    let house = house(database);
     let file = house.setup.path("other.csv");
     std::fs::write(
         &file,

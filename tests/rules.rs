@@ -11,10 +11,16 @@ use ringfence::policy;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::asterisk::Asterisk;
-use support::daemon::{Daemon, Setup};
+use support::daemon::{Daemon, Database, Setup};
 use support::eventually;
 use support::floor::{CLIENT, Floor};
 use support::web::{Answer, Web, bearer, dial, until, whole_call};
+
+on_each_database!(
+    a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing,
+    a_letter_opens_the_hours_it_names_once_a_second_person_approved_it,
+    what_a_customer_asks_at_the_end_of_a_call_is_obeyed_at_the_next_click
+);
 
 /// 10:00 and 21:30 in China, on a Tuesday.
 const MORNING: &str = "2026-03-10 02:00:00";
@@ -55,10 +61,9 @@ fn rules_of(web: &Web, floor: &Floor) -> Value {
     web.get(&path, &floor.compliance).json()
 }
 
-#[test]
-fn a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing() {
+fn a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing(database: Database) {
     let pbx = Asterisk::start();
-    let setup = Setup::for_pbx(&pbx).at(MORNING);
+    let setup = Setup::for_pbx(&pbx).keeping_in(database).at(MORNING);
     let dir = setup.path("rules");
     std::fs::create_dir(&dir).unwrap();
     let setup = setup.set("policy.dir", dir.to_string_lossy().into_owned());
@@ -135,10 +140,9 @@ fn a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing() {
     daemon.stop(SOON, &floor.secrets());
 }
 
-#[test]
-fn a_letter_opens_the_hours_it_names_once_a_second_person_approved_it() {
+fn a_letter_opens_the_hours_it_names_once_a_second_person_approved_it(database: Database) {
     let pbx = Asterisk::start();
-    let setup = Setup::for_pbx(&pbx).at(EVENING);
+    let setup = Setup::for_pbx(&pbx).keeping_in(database).at(EVENING);
     let dir = setup.path("rules");
     std::fs::create_dir(&dir).unwrap();
     let rules = "base = \"cn-plan\"\nname = \"bank\"\nrevision = \"1\"\n\n[agreements]\nclause = \"contract 7, \
@@ -264,10 +268,9 @@ fn a_letter_opens_the_hours_it_names_once_a_second_person_approved_it() {
     }
 }
 
-#[test]
-fn what_a_customer_asks_at_the_end_of_a_call_is_obeyed_at_the_next_click() {
+fn what_a_customer_asks_at_the_end_of_a_call_is_obeyed_at_the_next_click(database: Database) {
     let pbx = Asterisk::start();
-    let setup = Setup::for_pbx(&pbx).at(MORNING);
+    let setup = Setup::for_pbx(&pbx).keeping_in(database).at(MORNING);
     // The same number stands in two cases.
     let floor = Floor::prepare(&setup, &["1620"], &[SHORT, SHORT, STAYS]);
     let daemon = Daemon::start(&setup);

@@ -129,7 +129,8 @@ impl Error {
             },
             sqlx::Error::PoolTimedOut => unavailable(
                 format!("no connection to {database} came free in time"),
-                "look for a long transaction of another process, or for a slow disk".into(),
+                "check that it can be reached; if it can, look for a long transaction of another process, or for a slow disk"
+                    .into(),
             ),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use super::asterisk::{Asterisk, PASSWORD, USER};
 use super::eventually;
 use super::net::Net;
+use super::postgres::Server;
 use super::process::Process;
 
 /// The binary that Cargo built for this test run.
@@ -32,6 +34,37 @@ pub struct Setup {
     /// Libraries laid over the program, and variables of its environment.
     preload: Vec<PathBuf>,
     environment: Vec<(String, String)>,
+    /// Where its database is, unless in a file.
+    server: Option<Arc<Server>>,
+}
+
+/// Where a house keeps its facts.
+#[derive(Debug, Clone, Copy)]
+pub enum Database {
+    /// In a file of its directory.
+    Sqlite,
+    /// In a database of its own, on the server of the test's process.
+    Postgres,
+}
+
+/// Makes of a function that takes a [`Database`] a test on each.
+#[macro_export]
+macro_rules! on_each_database {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use super::support::daemon::Database;
+
+            #[test]
+            fn on_sqlite() {
+                super::$name(Database::Sqlite);
+            }
+
+            #[test]
+            fn on_postgresql() {
+                super::$name(Database::Postgres);
+            }
+        }
+    )+};
 }
 
 impl Setup {
@@ -70,6 +103,7 @@ impl Setup {
             wall: None,
             preload: Vec::new(),
             environment: Vec::new(),
+            server: None,
         };
         setup.secret("trunk-password", PASSWORD);
         setup.write();
@@ -80,6 +114,31 @@ impl Setup {
             String::from_utf8_lossy(&made.stderr)
         );
         setup
+    }
+
+    /// Keeps the facts there.
+    pub fn keeping_in(self, database: Database) -> Setup {
+        match database {
+            Database::Sqlite => self,
+            Database::Postgres => self.keeping_at(Server::shared()),
+        }
+    }
+
+    /// Keeps the facts in a new database of this server.
+    pub fn keeping_at(mut self, server: Arc<Server>) -> Setup {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let url = runtime.block_on(server.create_database());
+        self.server = Some(server);
+        self.set("store.url", url)
+    }
+
+    /// Address of its database, if that is on a server.
+    pub fn postgres(&self) -> Option<&str> {
+        let url = self.config["store"]["url"].as_str().unwrap();
+        self.server.is_some().then_some(url)
     }
 
     /// Starts every program of this setup from now on with its wall clock at `wall` (UTC, `2026-03-10 02:00:00`). The

@@ -1,6 +1,7 @@
 //! People and cases of a test: agents, logins and debtors in the database of one [`Setup`], and a way into that
 //! database behind the daemon's back.
 
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -93,24 +94,47 @@ impl Floor {
     }
 }
 
-/// A connection to a setup's SQLite file, as another program would have one.
+/// A connection to a setup's database, as another program would have one.
 pub struct Store {
     runtime: tokio::runtime::Runtime,
-    connection: SqliteConnection,
+    connection: Connection,
+}
+
+enum Connection {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// Does the same on either connection.
+macro_rules! on {
+    ($store:ident, $connection:ident => $act:expr) => {
+        match &mut $store.connection {
+            Connection::Sqlite($connection) => $store.runtime.block_on($act).unwrap(),
+            Connection::Postgres($connection) => $store.runtime.block_on($act).unwrap(),
+        }
+    };
 }
 
 impl Store {
-    /// Opens the file.
+    /// Opens the file, or connects to the server.
     pub fn open(setup: &Setup) -> Store {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let options = SqliteConnectOptions::new()
-            .filename(setup.path("ringfence.db"))
-            .busy_timeout(std::time::Duration::from_secs(10))
-            .disable_statement_logging();
-        let connection = runtime.block_on(options.connect()).unwrap();
+        let connection = match setup.postgres() {
+            Some(url) => {
+                let options: PgConnectOptions = url.parse().unwrap();
+                Connection::Postgres(runtime.block_on(options.connect()).unwrap())
+            }
+            None => {
+                let options = SqliteConnectOptions::new()
+                    .filename(setup.path("ringfence.db"))
+                    .busy_timeout(std::time::Duration::from_secs(10))
+                    .disable_statement_logging();
+                Connection::Sqlite(runtime.block_on(options.connect()).unwrap())
+            }
+        };
         Store {
             runtime,
             connection,
@@ -119,27 +143,25 @@ impl Store {
 
     /// Runs a statement.
     pub fn run(&mut self, sql: &'static str) {
-        self.runtime
-            .block_on(sqlx::raw_sql(sql).execute(&mut self.connection))
-            .unwrap();
+        on!(self, to => async { sqlx::raw_sql(sql).execute(to).await.map(drop) });
     }
 
     /// The first column of the first row, as a number.
     pub fn number(&mut self, sql: &'static str) -> i64 {
-        self.runtime
-            .block_on(sqlx::query_scalar(sql).fetch_one(&mut self.connection))
-            .unwrap()
+        on!(self, to => sqlx::query_scalar(sql).fetch_one(to))
     }
 
     /// The first column of all rows, as text.
     pub fn texts(&mut self, sql: &'static str) -> Vec<String> {
-        self.runtime
-            .block_on(sqlx::query_scalar(sql).fetch_all(&mut self.connection))
-            .unwrap()
+        on!(self, to => sqlx::query_scalar(sql).fetch_all(to))
     }
 
     /// Closes it.
     pub fn close(self) {
-        self.runtime.block_on(self.connection.close()).unwrap();
+        match self.connection {
+            Connection::Sqlite(connection) => self.runtime.block_on(connection.close()),
+            Connection::Postgres(connection) => self.runtime.block_on(connection.close()),
+        }
+        .unwrap();
     }
 }

@@ -27,6 +27,8 @@ pub mod floor;
 pub mod house;
 pub mod net;
 pub mod phone;
+#[path = "../../src/store/tests/postgres.rs"]
+pub mod postgres;
 pub mod process;
 pub mod registrar;
 pub mod scene;

@@ -1,5 +1,5 @@
 //! A PostgreSQL server of the tests' own: made in a new directory, on a free loopback port, ended with the last test
-//! that uses it, or with the process.
+//! that uses it, or with the process. The tests of the whole daemon use it too (`tests/support`).
 
 use std::{
     path::{Path, PathBuf},
@@ -13,10 +13,12 @@ use std::{
 
 /// A running server.
 pub(crate) struct Server {
-    child: Mutex<Child>,
+    /// `None` while it is away.
+    child: Mutex<Option<Child>>,
     port: u16,
+    settings: Vec<String>,
     databases: AtomicU32,
-    #[allow(dead_code, reason = "removed with the server")]
+    /// Removed with the server.
     dir: tempfile::TempDir,
 }
 
@@ -60,7 +62,6 @@ impl Server {
             .prefix("ringfence-postgres-")
             .tempdir()
             .unwrap();
-        let data = dir.path().join("data");
         let root = rustix::process::getuid().is_root();
         if root {
             let id = |flag: &str| -> u32 {
@@ -73,22 +74,7 @@ impl Server {
             };
             std::os::unix::fs::chown(dir.path(), Some(id("-u")), Some(id("-g"))).unwrap();
         }
-        let command = |program: &Path| {
-            let mut command = Command::new("setpriv");
-            // The server ends when this process does, however it ends.
-            command.args(["--pdeathsig", "INT"]);
-            if root {
-                // PostgreSQL refuses to run as root.
-                command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
-            }
-            command
-                .arg(program)
-                .current_dir(dir.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null());
-            command
-        };
-        let made = command(&bin.join("initdb"))
+        let made = command(dir.path(), &bin.join("initdb"))
             .args([
                 "--auth=trust",
                 "--username=postgres",
@@ -97,7 +83,7 @@ impl Server {
                 "--no-sync",
                 "-D",
             ])
-            .arg(&data)
+            .arg(dir.path().join("data"))
             .stderr(Stdio::inherit())
             .status()
             .unwrap();
@@ -107,20 +93,34 @@ impl Server {
             .local_addr()
             .unwrap()
             .port();
-        let mut server = command(&bin.join("postgres"));
+        let server = Server {
+            child: Mutex::new(None),
+            port,
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            databases: AtomicU32::new(0),
+            dir,
+        };
+        server.come_back();
+        server
+    }
+
+    /// Starts it on its data and port, and waits until it answers.
+    pub(crate) fn come_back(&self) {
+        let dir = self.dir.path();
+        let mut server = command(dir, &binaries().join("postgres"));
         server.args([
             "-p",
-            &port.to_string(),
+            &self.port.to_string(),
             "-c",
             "listen_addresses=127.0.0.1",
             "-c",
             "max_connections=200",
         ]);
-        for setting in settings {
+        for setting in &self.settings {
             server.args(["-c", setting]);
         }
-        server.arg("-k").arg(dir.path()).arg("-D").arg(&data);
-        server.stderr(std::fs::File::create(dir.path().join("log")).unwrap());
+        server.arg("-k").arg(dir).arg("-D").arg(dir.join("data"));
+        server.stderr(std::fs::File::create(dir.join("log")).unwrap());
         // The death signal follows the thread that started the child, so that thread stays.
         let (sent, started) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -129,19 +129,32 @@ impl Server {
                 std::thread::park();
             }
         });
-        let child = started.recv().unwrap().unwrap();
-        let mut server = Server {
-            child: Mutex::new(child),
-            port,
-            databases: AtomicU32::new(0),
-            dir,
-        };
-        server.wait();
-        server
+        *self.child() = Some(started.recv().unwrap().unwrap());
+        self.wait();
+    }
+
+    /// Ends it as a power cut would, connections and all.
+    #[allow(dead_code, reason = "used by the tests of the whole daemon")]
+    pub(crate) fn go_away(&self) {
+        self.end(rustix::process::Signal::QUIT);
+    }
+
+    fn end(&self, signal: rustix::process::Signal) {
+        if let Some(mut child) = self.child().take() {
+            let pid = rustix::process::Pid::from_child(&child);
+            let _ = rustix::process::kill_process(pid, signal);
+            let _ = child.wait();
+        }
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Asks until it answers: a server has no other way to say that it is ready.
-    fn wait(&mut self) {
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let ready = || {
             let mut ask = Command::new(binaries().join("pg_isready"));
@@ -165,14 +178,24 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let child = self
-            .child
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let pid = rustix::process::Pid::from_child(child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let _ = child.wait();
+        self.end(rustix::process::Signal::INT);
     }
+}
+
+/// A program of the server's, run as who owns `dir`. It ends when this process does, however that ends.
+fn command(dir: &Path, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "INT"]);
+    if rustix::process::getuid().is_root() {
+        // PostgreSQL refuses to run as root.
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+    }
+    command
+        .arg(program)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
 }
 
 /// Where Debian keeps the server's programs.
