@@ -11,6 +11,7 @@ mod bars;
 mod bulk;
 mod callbacks;
 mod calls;
+mod case_push;
 mod case_store;
 mod cases;
 mod events;
@@ -137,6 +138,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(calls::routes())
         .merge(cases::routes())
         .merge(case_store::routes())
+        .merge(case_push::routes())
         .merge(recordings::routes())
         .merge(receipts::routes())
         .merge(policy::routes())

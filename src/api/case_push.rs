@@ -1,0 +1,296 @@
+//! Cases that are kept elsewhere: pushed to us one by one, as an import of one row, and silenced there and then.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    auth::{Caller, Right},
+    case_store::{ABSENT, case_of},
+    extract::{Body, Path},
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    cases::{
+        entry::Reading,
+        foreign,
+        import::{self, ImportError, Job, Mode},
+    },
+    policy::CaseState,
+    store::{
+        self,
+        access::{self, Access},
+        imports::Counts,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(push))
+        .routes(routes!(set_state))
+}
+
+/// A case that is kept elsewhere. What is left out is not known and changes nothing; amounts are exact text, `"1234.56"`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PushBody {
+    /// Code of the client.
+    client: String,
+    /// The client's name of the lot.
+    batch: String,
+    /// The client's own number of the case.
+    reference: String,
+    /// The client's own key of the debtor.
+    #[serde(default)]
+    debtor: String,
+    /// Name of the debtor.
+    #[serde(default)]
+    name: String,
+    /// Identity number of the debtor.
+    #[serde(default)]
+    identity: String,
+    /// Card or account number.
+    #[serde(default)]
+    card: String,
+    /// ISO 4217; `CNY` if left out.
+    #[serde(default)]
+    currency: String,
+    /// Amount notified at placement.
+    #[serde(default)]
+    placed: String,
+    /// Amount owed now; `"0"` settles the case.
+    #[serde(default)]
+    balance: String,
+    /// Of it: principal.
+    #[serde(default)]
+    principal: String,
+    /// Of it: interest.
+    #[serde(default)]
+    interest: String,
+    /// Of it: fees.
+    #[serde(default)]
+    fees: String,
+    /// Days overdue at placement.
+    overdue_days: Option<i64>,
+    /// Where the debtor lives.
+    #[serde(default)]
+    region: String,
+    /// Whom to reach.
+    #[serde(default)]
+    contacts: Vec<PushContact>,
+}
+
+/// A person with one number.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PushContact {
+    /// Name.
+    name: String,
+    /// `debtor`, `joint_debtor`, `guarantor`, `relative`, `colleague`, `friend`, `other`.
+    relation: String,
+    /// Telephone number.
+    number: String,
+}
+
+/// What a push did.
+#[derive(Debug, Serialize, ToSchema)]
+struct PushedBody {
+    /// Id of the case.
+    case_id: i64,
+    /// Whether the case is new.
+    new: bool,
+    /// Rows by what became of them: one for each contact, one at least.
+    rows: Counts,
+}
+
+/// Enters a case that is kept elsewhere, or takes over what has changed of it.
+#[utoipa::path(
+    operation_id = "push_case",
+    post, path = "/api/v1/cases", tag = "cases", security(("token" = [])), request_body = PushBody,
+    responses(
+        (status = 200, description = "It is as was sent", body = PushedBody),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such client", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "It contradicts itself or what is known; every fault is named", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 503, description = "An import is at work; try again", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn push(
+    caller: Caller,
+    State(app): State<App>,
+    body: Body<PushBody>,
+) -> Result<Json<PushedBody>, Problem> {
+    caller.must(Right::EnterCases)?;
+    let case = body.value;
+    let mut tx = app.db.read().await?;
+    let client = store::clients::by_code(&mut tx, &case.client)
+        .await?
+        .filter(|client| caller.sees(client.id))
+        .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+    tx.rollback().await?;
+    for (name, text) in [("batch", &case.batch), ("reference", &case.reference)] {
+        if text.trim().is_empty()
+            || text.chars().count() > 200
+            || text.chars().any(char::is_control)
+        {
+            return Err(Problem::Invalid(format!("{name}: 1 to 200 characters")));
+        }
+    }
+    let reference = case.reference.trim().to_owned();
+    let job = Job {
+        reading: Reading {
+            client: client.id,
+            region: app.region,
+            short: app.short_codes.as_ref().clone(),
+            key: Some(Arc::clone(&app.fields)),
+        },
+        client: client.clone(),
+        batch: Some(case.batch.trim().to_owned()),
+        template: foreign::template().map_err(anyhow::Error::new)?,
+        template_id: None,
+        rows: foreign::rows(rows(case)),
+        file_name: "POST /api/v1/cases".to_owned(),
+        file_sha256: String::new(),
+        mode: Mode::AllOrNothing,
+        preview: false,
+        rejects: None,
+        actor: caller.name.clone(),
+    };
+    // In a task of its own: a client that goes away must not leave half of it to be swept.
+    let (db, clock) = (app.db.clone(), app.clock.clone());
+    let done = tokio::spawn(async move { import::run(&db, &clock, job, &mut |_| {}).await });
+    let report = match done.await.map_err(anyhow::Error::new)? {
+        Ok(report) => report,
+        Err(ImportError::Faults(report)) => {
+            let said: Vec<String> = report
+                .faults
+                .iter()
+                .map(|fault| match (&fault.column, fault.line) {
+                    (Some(column), 0..=2) => format!("{column}: {}", fault.problem),
+                    (Some(column), line) => {
+                        format!("contact {}, {column}: {}", line - 1, fault.problem)
+                    }
+                    (None, _) => fault.problem.clone(),
+                })
+                .collect();
+            return Err(Problem::Unprocessable(said.join("; ")));
+        }
+        Err(ImportError::Busy) => {
+            return Err(Problem::Unavailable(ImportError::Busy.to_string()));
+        }
+        Err(ImportError::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(anyhow::Error::new(error).into()),
+    };
+    let mut tx = app.db.read().await?;
+    let case = store::cases::by_reference(&mut tx, client.id, &reference)
+        .await?
+        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+    Ok(Json(PushedBody {
+        case_id: case.id.get(),
+        new: report.new_cases > 0,
+        rows: report.counts,
+    }))
+}
+
+/// The rows of a pushed case, under the heads of a foreign one.
+fn rows(case: PushBody) -> Vec<Vec<String>> {
+    let head = [
+        case.reference,
+        case.debtor,
+        case.name,
+        case.identity,
+        case.card,
+        case.currency,
+        case.placed,
+        case.balance,
+        case.principal,
+        case.interest,
+        case.fees,
+        case.overdue_days
+            .map(|days| days.to_string())
+            .unwrap_or_default(),
+        case.region,
+    ];
+    let mut people: Vec<[String; 3]> = case
+        .contacts
+        .into_iter()
+        .map(|contact| [contact.name, contact.relation, contact.number])
+        .collect();
+    if people.is_empty() {
+        people.push(Default::default());
+    }
+    people
+        .into_iter()
+        .map(|person| head.iter().cloned().chain(person).collect())
+        .collect()
+}
+
+/// A state.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CaseStateBody {
+    /// `open`, `paused`, `settled`, `returned` or `closed`.
+    state: String,
+    /// Why; stands in the case's history.
+    reason: String,
+}
+
+/// Changes the state of a case: from then on it is not dialled unless it is open, also if an agent's phone rings already.
+#[utoipa::path(
+    operation_id = "set_case_state",
+    put, path = "/api/v1/cases/{case}/state", tag = "cases", security(("token" = [])), request_body = CaseStateBody,
+    params(("case" = String, Path, description = "The case's id")),
+    responses(
+        (status = 204, description = "It is in this state"),
+        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn set_state(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+    body: Body<CaseStateBody>,
+) -> Result<axum::http::StatusCode, Problem> {
+    caller
+        .must(Right::EnterCases)
+        .or_else(|_| caller.must(Right::DealCases))?;
+    let state = CaseState::parse(&body.value.state).ok_or_else(|| {
+        Problem::Invalid("state: one of open, paused, settled, returned, closed".into())
+    })?;
+    let reason = body.value.reason.trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > 500 {
+        return Err(Problem::Invalid(
+            "reason: write why, in 500 characters at most".into(),
+        ));
+    }
+    let case = case_of(&app, &caller, &id).await?;
+    let now_ms = app.clock.wall_ms();
+    let mut tx = app.db.begin().await?;
+    store::cases::take_over_state(&mut tx, &case, state, &reason, &caller.name, now_ms).await?;
+    let access = Access {
+        at_ms: now_ms,
+        actor: &caller.name,
+        action: "case.state",
+        object: &case.id.to_string(),
+        client_id: Some(case.client_id),
+        detail: serde_json::json!({ "state": state.as_str() }),
+    };
+    access::log(&mut tx, &access).await?;
+    tx.commit().await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
