@@ -772,8 +772,9 @@ fn requests_that_are_none_get_a_problem_that_says_what_is_wrong() {
         &[0; 4096],
     ] {
         let mut stream = TcpStream::connect(daemon.http()).unwrap();
-        stream.write_all(noise).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It may be told off before it has ended.
+        let _ = stream.write_all(noise);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     }
     assert_eq!(daemon.http_status("/readyz"), Some(200));
