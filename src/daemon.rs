@@ -89,7 +89,8 @@ impl Daemon {
             );
         }
         // Before attempts are settled, which end now: an agent was there no longer than the daemon.
-        end_what_agents_did(&db, &clock, &config.store.node).await?;
+        let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
+        end_what_agents_did(&db, &clock, &config.store.node, &zone).await?;
         settle::everything(&db, &recorder, &clock, &config.store.node).await?;
         let fields = {
             let mut tx = db.read().await?;
@@ -143,7 +144,7 @@ impl Daemon {
                     ips: vec![config.media.browser.unwrap_or(media_bind)],
                     advertise: config.media.browser_advertise,
                 },
-                display_zone: jiff::tz::TimeZone::get(&config.policy.display_zone)?,
+                display_zone: zone.clone(),
             },
         );
         settle::leftovers::release(
@@ -246,9 +247,14 @@ impl Daemon {
 }
 
 /// Ends the stretches of time that a crash left open.
-async fn end_what_agents_did(db: &Db, clock: &Clock, node: &str) -> anyhow::Result<()> {
+async fn end_what_agents_did(
+    db: &Db,
+    clock: &Clock,
+    node: &str,
+    zone: &jiff::tz::TimeZone,
+) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
-    let ended = store::agent_states::close_leftovers(&mut tx, node, clock.wall_ms()).await?;
+    let ended = store::agent_states::close_leftovers(&mut tx, node, clock.wall_ms(), zone).await?;
     tx.commit().await?;
     if ended > 0 {
         tracing::warn!(

@@ -159,7 +159,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quiet()?;
             let config = load()?;
             let db = daemon::open_store(&config).await?;
-            stats::run(args, &db, &Clock::system(config.clock.trust), &mut out).await
+            let context = stats::Context {
+                db: &db,
+                clock: &Clock::system(config.clock.trust),
+                zone: &jiff::tz::TimeZone::get(&config.policy.display_zone)?,
+            };
+            stats::run(args, &context, &mut out).await
         }
         Command::Cases(args) => {
             quiet()?;

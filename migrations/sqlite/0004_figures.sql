@@ -122,6 +122,9 @@ CREATE TABLE rollup_agent_days (
     PRIMARY KEY (on_date, agent_id, state, reason)
 ) STRICT, WITHOUT ROWID;
 
+-- A day's stretches are counted again by it.
+CREATE INDEX agent_states_time ON agent_states (from_ms);
+
 -- Work that one node does for all: who has it, and until when if he dies over it.
 CREATE TABLE claims (
     name          TEXT    PRIMARY KEY,   -- 'seal', 'rebuild'

@@ -120,7 +120,14 @@ mod tests {
         let mut out = Vec::new();
         let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
         let done = match cli.command {
-            Command::Stats(args) => super::stats::run(args, &test.db, &clock(), &mut out).await,
+            Command::Stats(args) => {
+                let context = super::stats::Context {
+                    db: &test.db,
+                    clock: &clock(),
+                    zone: &zone,
+                };
+                super::stats::run(args, &context, &mut out).await
+            }
             Command::Users(args) => {
                 super::users::run(args, &test.db, NOW_MS, [random; 32], &mut out).await
             }
@@ -387,7 +394,7 @@ mod tests {
             .await
             .unwrap();
         assert!(
-            agree.contains("1 sealed days, 0 corrections: all agree"),
+            agree.contains("1 sealed days, 0 corrections, 0 rows of agents' days: all agree"),
             "{agree}"
         );
         let turned = run(&test, "stats seal --from 2026-11-02 --to 2026-11-01", 0).await;

@@ -4,12 +4,13 @@ use std::io::Write;
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
 
 use crate::{
     clock::Clock,
     export,
     stats::{
-        check, rebuild,
+        check, day_sheets, rebuild,
         report::{self, By, Report},
         rollup::Row,
         seal::{self, Sealing},
@@ -99,16 +100,26 @@ pub enum Format {
     Csv,
 }
 
+/// What the commands work with.
+pub struct Context<'a> {
+    /// The database.
+    pub db: &'a Db,
+    /// Time.
+    pub clock: &'a Clock,
+    /// Zone of times shown to operators, and of agents' days.
+    pub zone: &'a TimeZone,
+}
+
 /// Runs `ringfence stats`.
 ///
 /// # Errors
 /// A range that ends before it begins, a recount that does not agree, or the database.
 pub async fn run(
     args: StatsArgs,
-    db: &Db,
-    clock: &Clock,
+    context: &Context<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
+    let (db, clock) = (context.db, context.clock);
     match args.command {
         StatsCommand::ConnectRate(args) => {
             let (from, to) = range(args.from, args.to)?;
@@ -117,9 +128,9 @@ pub async fn run(
             tx.rollback().await?;
             print(&report, args.format, out)
         }
-        StatsCommand::Check(days) => recount(db, &days, out).await,
+        StatsCommand::Check(days) => recount(context, &days, out).await,
         StatsCommand::Seal(days) => seal_days(db, &days, clock, out).await,
-        StatsCommand::Rebuild(days) => rebuild_days(db, &days, clock, out).await,
+        StatsCommand::Rebuild(days) => rebuild_days(context, &days, out).await,
         StatsCommand::Definitions => {
             for d in crate::stats::definitions::DEFINITIONS {
                 writeln!(out, "{} = {}\n  {}\n  {}", d.name, d.formula, d.en, d.zh)?;
@@ -168,9 +179,13 @@ fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyho
     Ok(())
 }
 
-async fn recount(db: &Db, days: &Days, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+async fn recount(
+    context: &Context<'_>,
+    days: &Days,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
     let (from, to) = days.range()?;
-    let found = check::recount_days(db, &from, &to).await?;
+    let found = check::recount_days(context.db, &from, &to).await?;
     for d in &found.differences {
         let row = match &d.row {
             Row::Hour {
@@ -195,18 +210,34 @@ async fn recount(db: &Db, days: &Days, out: &mut (dyn Write + Send)) -> anyhow::
             "{date}: the seal is broken: figures less corrections are not what was sealed"
         )?;
     }
+    let sheets = day_sheets::recount(context.db, context.zone, &from, &to).await?;
+    for day_sheets::Difference { lacking, stored } in &sheets.differences {
+        writeln!(
+            out,
+            "{} agent {} {} {:?}: stored {} ms of {} stretches, recounted {} ms of {}",
+            lacking.date,
+            lacking.agent,
+            lacking.state,
+            lacking.reason,
+            stored.1,
+            stored.0,
+            stored.1 + lacking.ms,
+            stored.0 + lacking.spans
+        )?;
+    }
     let summary = format!(
-        "{} attempts of {} days, {} rows of figures, {} sealed days, {} corrections",
-        found.attempts, found.days, found.rows, found.sealed, found.corrections
+        "{} attempts of {} days, {} rows of figures, {} sealed days, {} corrections, {} rows of agents' days",
+        found.attempts, found.days, found.rows, found.sealed, found.corrections, sheets.rows
     );
-    match (found.differences.len(), found.broken_seals.len()) {
+    let differences = found.differences.len() + sheets.differences.len();
+    match (differences, found.broken_seals.len()) {
         (0, 0) => writeln!(out, "{summary}: all agree")?,
         (0, seals) => bail!(
             "{summary}: {seals} seals are broken, see above; attempts of sealed days were changed past ringfence: \
              compare with a backup and report this"
         ),
         (n, _) => bail!(
-            "{summary}: {n} do not agree with the attempts, see above; `ringfence stats rebuild` makes them anew, but \
+            "{summary}: {n} do not agree with what they are sums of, see above; `ringfence stats rebuild` makes them anew, but \
              report this first"
         ),
     }
@@ -248,11 +279,11 @@ async fn seal_days(
 }
 
 async fn rebuild_days(
-    db: &Db,
+    context: &Context<'_>,
     days: &Days,
-    clock: &Clock,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
+    let (db, clock) = (context.db, context.clock);
     let (from, to) = days.range()?;
     let holder = format!("command line {}", std::process::id());
     let mut told = Ok(());
@@ -263,13 +294,30 @@ async fn rebuild_days(
     })
     .await?;
     told?;
+    let mut told = Ok(());
+    let sheets = rebuild::rebuild_agents_days(
+        db,
+        (&from, &to),
+        context.zone,
+        &holder,
+        clock,
+        |date, rows| {
+            if rows > 0 && told.is_ok() {
+                told = writeln!(out, "{date}: {rows} rows of agents' days made anew");
+            }
+        },
+    )
+    .await?;
+    told?;
     writeln!(
         out,
-        "{} days looked at, {} changed, {} rows written, longest transaction {} ms",
+        "{} days looked at, {} changed, {} rows written, longest transaction {} ms; agents' days: {} looked at, {} changed",
         done.days,
         done.changed_days,
-        done.rows,
-        done.longest.as_millis()
+        done.rows + sheets.rows,
+        done.longest.max(sheets.longest).as_millis(),
+        sheets.days,
+        sheets.changed_days
     )?;
     Ok(())
 }

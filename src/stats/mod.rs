@@ -6,6 +6,7 @@
 //! roll-ups anew. [`definitions`] says in words what is shown; `docs/figures.md` tells the whole.
 
 pub mod check;
+pub mod day_sheets;
 pub mod definitions;
 pub mod keeper;
 pub mod rebuild;

@@ -4,15 +4,18 @@
 //! commute, so calls that end in between are neither lost nor counted twice; an empty roll-up and a damaged one are
 //! the same case. A claim keeps two rebuilds from adding the same twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
 
 use super::{
     check::Day,
+    day_sheets,
     rollup::{Changes, Row, Sums},
 };
 use crate::{
     clock::Clock,
-    store::{Db, Error, Result, claims, rollups},
+    store::{Db, Error, Result, Tx, agent_days, agent_days::Spent, claims, rollups},
 };
 
 /// Rows that one transaction writes at most, far below the 50 ms that dialling may wait for the writer (measured in
@@ -64,19 +67,7 @@ pub async fn rebuild(
             for (row, date, sums) in piece {
                 changes.add((*row).clone(), date, **sums);
             }
-            let mut tx = db.begin().await?;
-            let began = clock.monotonic();
-            if !claims::take(
-                &mut tx,
-                CLAIM,
-                holder,
-                clock.wall_ms() + CLAIM_MS,
-                clock.wall_ms(),
-            )
-            .await?
-            {
-                return Err(taken());
-            }
+            let (mut tx, began) = begin(db, holder, clock).await?;
             rollups::add(&mut tx, &changes).await?;
             tx.commit().await?;
             done.longest = done.longest.max(clock.monotonic() - began);
@@ -86,10 +77,64 @@ pub async fn rebuild(
         done.rows += rows.len();
         told(&date, rows.len());
     }
+    free(db, holder).await?;
+    Ok(done)
+}
+
+/// Makes agents' days from `from` to `to` (both included) what their stretches add up to, in days of `zone`. `told` hears
+/// of each day with the rows written.
+///
+/// # Errors
+/// As of [`rebuild`].
+pub async fn rebuild_agents_days(
+    db: &Db,
+    (from, to): (&str, &str),
+    zone: &TimeZone,
+    holder: &str,
+    clock: &Clock,
+    mut told: impl FnMut(&str, usize),
+) -> Result<Rebuilt> {
+    let mut done = Rebuilt::default();
+    claim(db, holder, clock).await?;
+    let mut tx = db.read().await?;
+    let (days, longest_ms) = day_sheets::days(&mut tx, zone, from, to).await?;
+    tx.rollback().await?;
+    for date in days {
+        claim(db, holder, clock).await?;
+        let mut tx = db.read().await?;
+        let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
+        tx.rollback().await?;
+        let lacking: Vec<Spent> = differences.into_iter().map(|d| d.lacking).collect();
+        for piece in lacking.chunks(PIECE) {
+            let (mut tx, began) = begin(db, holder, clock).await?;
+            agent_days::add_days(&mut tx, piece).await?;
+            tx.commit().await?;
+            done.longest = done.longest.max(clock.monotonic() - began);
+        }
+        done.days += 1;
+        done.changed_days += usize::from(!lacking.is_empty());
+        done.rows += lacking.len();
+        told(&date, lacking.len());
+    }
+    free(db, holder).await?;
+    Ok(done)
+}
+
+/// A transaction that writes, with the claim renewed in it, and when it began.
+async fn begin(db: &Db, holder: &str, clock: &Clock) -> Result<(Tx, Instant)> {
+    let mut tx = db.begin().await?;
+    let (began, now_ms) = (clock.monotonic(), clock.wall_ms());
+    if claims::take(&mut tx, CLAIM, holder, now_ms + CLAIM_MS, now_ms).await? {
+        Ok((tx, began))
+    } else {
+        Err(taken())
+    }
+}
+
+async fn free(db: &Db, holder: &str) -> Result<()> {
     let mut tx = db.begin().await?;
     claims::free(&mut tx, CLAIM, holder).await?;
-    tx.commit().await?;
-    Ok(done)
+    tx.commit().await
 }
 
 async fn claim(db: &Db, holder: &str, clock: &Clock) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What agents' days were made of: stretches of time by state, added up by day.
 //!
-//! Whoever ends a row of `agent_states` calls [`add`] in the same transaction. The day is one of the zone shown to
+//! Whoever ends a row of `agent_states` calls [`add`] in the same transaction (`store/agent_states.rs` does). The day is one of the zone shown to
 //! operators, for a day's work is paid where the agent sits; a stretch over midnight is cut there.
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -57,8 +57,13 @@ statements! {
         "SELECT agent_id, state, reason, COUNT(CASE WHEN until_ms <= $2 THEN 1 END) AS spans,
                 CAST(SUM(CASE WHEN until_ms < $2 THEN until_ms ELSE $2 END - CASE WHEN from_ms > $1 THEN from_ms ELSE $1 END)
                      AS BIGINT) AS ms
-         FROM agent_states WHERE until_ms > $1 AND from_ms < $2 AND until_ms > from_ms
+         FROM agent_states WHERE until_ms > $1 AND from_ms < $2 AND until_ms > from_ms AND from_ms >= $1 - CAST($3 AS BIGINT)
          GROUP BY agent_id, state, reason ORDER BY agent_id, state, reason";
+    REACH("look how far what agents did reaches") =
+        "SELECT MIN(from_ms) AS first_ms, MAX(until_ms) AS last_ms, MAX(until_ms - from_ms) AS longest_ms FROM agent_states
+         WHERE until_ms > from_ms";
+    DATES("look for the first and last of agents' days") =
+        "SELECT MIN(on_date) AS first_on, MAX(on_date) AS last_on FROM rollup_agent_days WHERE spans <> 0 OR ms <> 0";
 }
 
 /// Adds stretches of time that are over. One that ends before it begins adds nothing.
@@ -81,6 +86,48 @@ pub async fn add(tx: &mut Tx, spans: &[Span], zone: &TimeZone) -> Result<()> {
     ADD.run(tx, rows).await.map(drop)
 }
 
+/// Adds to the days themselves, in the order of the list: what a rebuild found lacking.
+pub(crate) async fn add_days(tx: &mut Tx, lacking: &[Spent]) -> Result<()> {
+    let rows = lacking
+        .iter()
+        .map(|s| args![s.agent, &s.date, &s.state, &s.reason, s.spans, s.ms])
+        .collect();
+    ADD.run(tx, rows).await.map(drop)
+}
+
+/// How far the stretches that are over reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// When the first began.
+    pub first_ms: i64,
+    /// When the last ended.
+    pub last_ms: i64,
+    /// Length of the longest: none that touches a day began earlier before it.
+    pub longest_ms: i64,
+}
+
+/// How far the stretches that are over reach; `None` if there is none.
+pub async fn reach(tx: &mut Tx) -> Result<Option<Reach>> {
+    let row = tx.fetch_one(&REACH, args![]).await?;
+    let Some(first_ms) = row.get("first_ms")? else {
+        return Ok(None);
+    };
+    Ok(Some(Reach {
+        first_ms,
+        last_ms: row.get("last_ms")?,
+        longest_ms: row.get("longest_ms")?,
+    }))
+}
+
+/// The first and the last day that has anything.
+pub async fn dates(tx: &mut Tx) -> Result<Option<(String, String)>> {
+    let row = tx.fetch_one(&DATES, args![]).await?;
+    let first: Option<String> = row.get("first_on")?;
+    first
+        .map(|first| Ok((first, row.get("last_on")?)))
+        .transpose()
+}
+
 /// The days of all agents, or of one, from `from` to `to`, both included.
 pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> Result<Vec<Spent>> {
     let agent = agent.map_or(0, AgentId::get);
@@ -100,14 +147,20 @@ pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> 
         .collect()
 }
 
-/// One day counted again from the stretches themselves, in SQL written apart from [`add`].
-pub async fn recount(tx: &mut Tx, date: &str, zone: &TimeZone) -> Result<Vec<Spent>> {
+/// One day counted again from the stretches themselves, in SQL written apart from [`add`]. No stretch is longer than
+/// `longest_ms` ([`Reach`]).
+pub async fn recount(
+    tx: &mut Tx,
+    date: &str,
+    zone: &TimeZone,
+    longest_ms: i64,
+) -> Result<Vec<Spent>> {
     let day: jiff::civil::Date = date.parse().map_err(|_| wrong("on_date"))?;
     let start = |day: jiff::civil::Date| -> Result<i64> {
         midnight(day, zone).ok_or_else(|| wrong("on_date"))
     };
     let next = day.tomorrow().map_err(|_| wrong("on_date"))?;
-    tx.fetch_all(&RECOUNT, args![start(day)?, start(next)?])
+    tx.fetch_all(&RECOUNT, args![start(day)?, start(next)?, longest_ms])
         .await?
         .iter()
         .map(|row| {
@@ -139,8 +192,9 @@ fn cut(from_ms: i64, until_ms: i64, zone: &TimeZone) -> Result<Vec<(String, i64,
     Ok(pieces)
 }
 
-/// When a day begins.
-fn midnight(day: jiff::civil::Date, zone: &TimeZone) -> Option<i64> {
+/// When a day begins, in milliseconds UTC.
+#[must_use]
+pub fn midnight(day: jiff::civil::Date, zone: &TimeZone) -> Option<i64> {
     let begin = zone.to_timestamp(day.at(0, 0, 0, 0)).ok()?;
     Some(begin.as_millisecond())
 }

@@ -1,9 +1,15 @@
 //! What an agent did when: one row per stretch of time in one state. Being logged in is the union of all of them.
 //!
 //! Written by the switchboard beside the calls, never on their path. An interval that lasts has no end; at most one of an
-//! agent does on one node.
+//! agent does on one node. What ends is added to the agent's day in the same transaction: see [`agent_days`].
 
-use super::{Result, Tx, db::Row};
+use jiff::tz::TimeZone;
+
+use super::{
+    Result, Tx,
+    agent_days::{self, Span},
+    db::Row,
+};
 use crate::ids::AgentId;
 
 words! {
@@ -53,7 +59,8 @@ pub struct Interval {
 statements! {
     END("end what an agent did") =
         "UPDATE agent_states SET until_ms = CASE WHEN from_ms > $3 THEN from_ms ELSE $3 END
-         WHERE agent_id = $1 AND node = $2 AND until_ms IS NULL";
+         WHERE agent_id = $1 AND node = $2 AND until_ms IS NULL
+         RETURNING agent_id, state, reason, from_ms, until_ms";
     BEGIN("note what an agent does") =
         "INSERT INTO agent_states (agent_id, node, state, reason, from_ms) VALUES ($1, $2, $3, $4, $5)";
     LAST_SIGN("look for the last sign of life before a crash") =
@@ -67,31 +74,58 @@ statements! {
          ) AS signs";
     CLOSE("end what a crash left open") =
         "UPDATE agent_states SET until_ms = CASE WHEN from_ms > $2 THEN from_ms ELSE $2 END
-         WHERE node = $1 AND until_ms IS NULL";
+         WHERE node = $1 AND until_ms IS NULL
+         RETURNING agent_id, state, reason, from_ms, until_ms";
     OF_TIME("read what agents did") =
         "SELECT agent_id, state, reason, from_ms, until_ms FROM agent_states
          WHERE (CAST($1 AS BIGINT) = 0 OR agent_id = $1) AND from_ms < $3 AND COALESCE(until_ms, $3) > $2
          ORDER BY agent_id, from_ms, id";
 }
 
-/// Writes a change: what the agent did so far on this node ends, what comes now begins.
-pub async fn change(tx: &mut Tx, node: &str, change: &Change) -> Result<()> {
-    tx.execute(&END, args![change.agent, node, change.at_ms])
-        .await?;
-    if let Some(doing) = change.doing {
-        let args = args![change.agent, node, doing, &change.reason, change.at_ms];
-        tx.execute(&BEGIN, args).await?;
+/// Writes changes in their order: what an agent did so far on this node ends, what comes now begins. `zone` is the one
+/// whose days agents' days are.
+pub async fn change(tx: &mut Tx, node: &str, changes: &[Change], zone: &TimeZone) -> Result<()> {
+    let mut over = Vec::new();
+    for change in changes {
+        let args = args![change.agent, node, change.at_ms];
+        over.extend(tx.fetch_all(&END, args).await?);
+        if let Some(doing) = change.doing {
+            let args = args![change.agent, node, doing, &change.reason, change.at_ms];
+            tx.execute(&BEGIN, args).await?;
+        }
     }
-    Ok(())
+    agent_days::add(tx, &spans(&over)?, zone).await
 }
 
 /// Ends what a crash of this node left open, at the last sign of life that the database has: nobody was logged in while
 /// the daemon was down. Returns how many there were. Call it before attempts are settled, which are ended with the
 /// present time.
-pub async fn close_leftovers(tx: &mut Tx, node: &str, now_ms: i64) -> Result<u64> {
+pub async fn close_leftovers(
+    tx: &mut Tx,
+    node: &str,
+    now_ms: i64,
+    zone: &TimeZone,
+) -> Result<usize> {
     let sign: Option<i64> = tx.fetch_one(&LAST_SIGN, args![node]).await?.get("at_ms")?;
     let end = sign.unwrap_or(now_ms).min(now_ms);
-    tx.execute(&CLOSE, args![node, end]).await
+    let over = tx.fetch_all(&CLOSE, args![node, end]).await?;
+    agent_days::add(tx, &spans(&over)?, zone).await?;
+    Ok(over.len())
+}
+
+/// The stretches that are over.
+fn spans(rows: &[Row]) -> Result<Vec<Span>> {
+    rows.iter()
+        .map(|row| {
+            Ok(Span {
+                agent: AgentId::new(row.get("agent_id")?),
+                state: row.get("state")?,
+                reason: row.get("reason")?,
+                from_ms: row.get("from_ms")?,
+                until_ms: row.get("until_ms")?,
+            })
+        })
+        .collect()
 }
 
 /// What agents (or one) did in a stretch of time, by agent and time.

@@ -353,6 +353,7 @@ impl Switchboard {
         tokio::spawn(states::write(
             parts.db.clone(),
             settings.node.clone(),
+            settings.display_zone.clone(),
             changes,
         ));
         let work = Arc::new(Floorwork {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Switchboard, floor::Ask};
@@ -121,7 +122,7 @@ impl Inbox {
 }
 
 /// Writes changes until the floor is gone.
-pub(super) async fn write(db: Db, node: String, mut inbox: Inbox) {
+pub(super) async fn write(db: Db, node: String, zone: TimeZone, mut inbox: Inbox) {
     let mut messages = Vec::new();
     while inbox.0.recv_many(&mut messages, TOGETHER).await > 0 {
         let mut waiting = Vec::new();
@@ -133,7 +134,7 @@ pub(super) async fn write(db: Db, node: String, mut inbox: Inbox) {
             }
         }
         let mut told = false;
-        while let Err(error) = write_all(&db, &node, &changes).await {
+        while let Err(error) = write_all(&db, &node, &zone, &changes).await {
             if !error.is_unavailable() {
                 tracing::error!(%error, "what agents did cannot be written and is lost");
                 metrics::counter!("ringfence_agent_states_lost_total")
@@ -151,14 +152,17 @@ pub(super) async fn write(db: Db, node: String, mut inbox: Inbox) {
     }
 }
 
-async fn write_all(db: &Db, node: &str, changes: &[Change]) -> Result<(), store::Error> {
+async fn write_all(
+    db: &Db,
+    node: &str,
+    zone: &TimeZone,
+    changes: &[Change],
+) -> Result<(), store::Error> {
     if changes.is_empty() {
         return Ok(());
     }
     let mut tx = db.begin().await?;
-    for change in changes {
-        store::agent_states::change(&mut tx, node, change).await?;
-    }
+    store::agent_states::change(&mut tx, node, changes, zone).await?;
     tx.commit().await
 }
 

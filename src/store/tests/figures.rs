@@ -682,7 +682,7 @@ on_both! {
         }
         for (date, ready) in [(DATE, 1_200_000), ("2026-11-24", 1_200_000)] {
             let stored = agent_days::read(&mut tx, date, date, Some(floor.agent)).await.unwrap();
-            assert_eq!(stored, agent_days::recount(&mut tx, date, &zone).await.unwrap());
+            assert_eq!(stored, agent_days::recount(&mut tx, date, &zone, 600_000).await.unwrap());
             assert_eq!((stored[0].state.as_str(), stored[0].ms, stored[0].spans), ("ready", ready, 2));
         }
     }

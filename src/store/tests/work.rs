@@ -1,7 +1,7 @@
 //! The day's work: who gets which case, bulk states, callbacks, what agents did, what is overdue and what came in.
 
 use super::super::{
-    agent_states, agent_states::Change, agent_states::Doing, agents, allocations,
+    agent_days, agent_states, agent_states::Change, agent_states::Doing, agents, allocations,
     allocations::AllocationState, attempts, attempts::Closing, callbacks, callbacks::CallbackState,
     callbacks::Move, callbacks::NewCallback, cases, selection, selection::CaseFilter, sql::Sql,
     teams, work_clocks,
@@ -19,6 +19,7 @@ use crate::{
     clock::{Clock, TestClock, TrustMode},
     ids::{AgentId, CallbackId, CaseId},
     policy::CaseState,
+    stats::{day_sheets, rebuild},
     store::{
         Tx,
         case_states::Act,
@@ -288,6 +289,7 @@ on_both! {
 
     async fn what_an_agent_did_follows_without_a_gap_and_a_crash_ends_it_at_the_last_sign_of_life(test: Test) {
         let floor = house(&test, 1).await;
+        let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
         let mut tx = test.db.begin().await.unwrap();
         let change = |doing, reason: &str, at| Change { agent: floor.agent, doing, reason: reason.into(), at_ms: NOW_MS + at };
         for (change, node) in [
@@ -296,7 +298,7 @@ on_both! {
             (change(Some(Doing::Ready), "", 5_000), "n1"),
             (change(Some(Doing::Ready), "", 7_000), "n2"),
         ] {
-            agent_states::change(&mut tx, node, &change).await.unwrap();
+            agent_states::change(&mut tx, node, &[change], &zone).await.unwrap();
         }
         let did = agent_states::between(&mut tx, Some(floor.agent), NOW_MS, NOW_MS + 100_000).await.unwrap();
         let words: Vec<_> = did.iter().map(|i| (i.doing, i.from_ms - NOW_MS, i.until_ms.map(|at| at - NOW_MS))).collect();
@@ -306,12 +308,60 @@ on_both! {
         // A call of n1 began a minute later; the daemon died after it and starts an hour later.
         let id = call_id(1);
         attempt(&mut tx, id, &floor.targets[0], floor.agent, DATE, 10, NOW_MS + 60_000, "n1").await;
-        assert_eq!(agent_states::close_leftovers(&mut tx, "n1", NOW_MS + HOUR_MS).await.unwrap(), 1);
+        assert_eq!(agent_states::close_leftovers(&mut tx, "n1", NOW_MS + HOUR_MS, &zone).await.unwrap(), 1);
         let did = agent_states::between(&mut tx, None, NOW_MS, NOW_MS + HOUR_MS).await.unwrap();
         assert_eq!((did[2].until_ms, did[3].until_ms), (Some(NOW_MS + 60_000), None));
-        agent_states::change(&mut tx, "n2", &change(None, "", 9_000)).await.unwrap();
+        agent_states::change(&mut tx, "n2", &[change(None, "", 9_000)], &zone).await.unwrap();
         let did = agent_states::between(&mut tx, None, NOW_MS, NOW_MS + HOUR_MS).await.unwrap();
         assert_eq!(did[3].until_ms, Some(NOW_MS + 9_000));
+        // Every end, also that of the crash, stands in the agent's day.
+        let day = agent_days::read(&mut tx, DATE, DATE, Some(floor.agent)).await.unwrap();
+        let day: Vec<_> = day.iter().map(|s| (s.state.as_str(), s.reason.as_str(), s.spans, s.ms)).collect();
+        assert_eq!(day, [("break", "lunch", 1, 4_000), ("ready", "", 3, 1_000 + 55_000 + 2_000)]);
+    }
+
+    async fn agents_days_that_do_not_add_up_are_listed_and_made_anew(test: Test) {
+        let floor = house(&test, 1).await;
+        let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
+        let clock = Clock::test(TestClock::standing(NOW_MS), TrustMode::Host);
+        let mut tx = test.db.begin().await.unwrap();
+        let change = |doing, at| Change { agent: floor.agent, doing, reason: String::new(), at_ms: NOW_MS + at };
+        // From ten in the morning over two midnights, then a call, then a stretch that lasts.
+        let changes = [
+            change(Some(Doing::Ready), 0),
+            change(Some(Doing::Talk), 40 * HOUR_MS),
+            change(Some(Doing::Ready), 40 * HOUR_MS + 60_000),
+        ];
+        agent_states::change(&mut tx, "n1", &changes, &zone).await.unwrap();
+        tx.commit().await.unwrap();
+        let all = ("0000-00-00", "9999-99-99");
+        let clean = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
+        assert_eq!((clean.days, clean.rows, clean.differences), (3, 4, vec![]));
+        for text in [
+            "UPDATE rollup_agent_days SET ms = ms + 1 WHERE on_date = '2026-11-24'",
+            "DELETE FROM rollup_agent_days WHERE state = 'talk'",
+            "INSERT INTO rollup_agent_days SELECT agent_id, '2026-11-27', state, 'ghost', spans, ms FROM rollup_agent_days
+             WHERE on_date = '2026-11-23'",
+        ] {
+            let mut tx = test.db.begin().await.unwrap();
+            assert_eq!(tx.execute(&Sql { act: "plant a fault", text }, vec![]).await.unwrap(), 1, "{text}");
+            tx.commit().await.unwrap();
+        }
+        let found = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
+        let found: Vec<_> = found.differences.iter().map(|d| (d.lacking.date.as_str(), d.lacking.spans, d.lacking.ms)).collect();
+        assert_eq!(found, [("2026-11-24", 0, -1), ("2026-11-25", 1, 60_000), ("2026-11-27", 0, -14 * HOUR_MS)]);
+        let part = day_sheets::recount(&test.db, &zone, "2026-11-25", "2026-11-25").await.unwrap();
+        assert_eq!((part.days, part.differences.len()), (1, 1));
+        let mut told = Vec::new();
+        let done = rebuild::rebuild_agents_days(&test.db, all, &zone, "test", &clock, |day, rows| told.push((day.to_owned(), rows)))
+            .await
+            .unwrap();
+        assert_eq!((done.days, done.changed_days, done.rows, told.len()), (5, 3, 3, 5));
+        let agree = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
+        assert_eq!(agree.differences, []);
+        // In another zone the days are others.
+        let elsewhere = jiff::tz::TimeZone::get("America/New_York").unwrap();
+        assert!(!day_sheets::recount(&test.db, &elsewhere, all.0, all.1).await.unwrap().differences.is_empty());
     }
 
     async fn what_passed_its_clock_is_listed_and_nothing_else(test: Test) {
