@@ -23,6 +23,32 @@ pub enum Cell {
     Empty,
 }
 
+impl Cell {
+    /// The cell in JSON: amounts are texts, because JSON numbers are not exact.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.clone().into(),
+            Self::Int(v) => (*v).into(),
+            Self::Money(e4) => money(*e4).into(),
+            Self::Rate(v) => (*v).into(),
+            Self::Empty => serde_json::Value::Null,
+        }
+    }
+
+    /// The cell as people read it in a terminal.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Int(v) => v.to_string(),
+            Self::Money(e4) => money(*e4),
+            Self::Rate(Some(v)) => rate(*v),
+            Self::Rate(None) | Self::Empty => String::new(),
+        }
+    }
+}
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -100,9 +126,23 @@ pub fn write(
 ) -> Result<(), ExportError> {
     match format {
         Format::Csv => csv(out, heads, rows),
-        Format::Xlsx => xlsx(out, sheet_name, heads, rows),
+        Format::Xlsx => xlsx(out, sheet_name, heads, rows, None),
         Format::Json => json(out, heads, rows),
     }
+}
+
+/// Writes a table as a workbook with a second sheet of plain lines, such as what its columns mean.
+///
+/// # Errors
+/// As of [`write()`].
+pub fn workbook(
+    out: &mut (dyn Write + Send),
+    sheet_name: &str,
+    heads: &[String],
+    rows: impl Iterator<Item = Vec<Cell>>,
+    (second, lines): (&str, &[String]),
+) -> Result<(), ExportError> {
+    xlsx(out, sheet_name, heads, rows, Some((second, lines)))
 }
 
 /// A text that no spreadsheet takes for a formula.
@@ -144,10 +184,7 @@ fn csv(
     for row in rows {
         let cells = row.iter().map(|cell| match cell {
             Cell::Text(text) => neutral(text),
-            Cell::Int(v) => v.to_string(),
-            Cell::Money(e4) => money(*e4),
-            Cell::Rate(Some(v)) => rate(*v),
-            Cell::Rate(None) | Cell::Empty => String::new(),
+            other => other.shown(),
         });
         csv.write_record(cells).map_err(failed)?;
     }
@@ -167,16 +204,7 @@ fn json(
     out.write_all(b",\"rows\":[")?;
     for (n, row) in rows.enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        let cells: Vec<serde_json::Value> = row
-            .into_iter()
-            .map(|cell| match cell {
-                Cell::Text(text) => text.into(),
-                Cell::Int(v) => v.into(),
-                Cell::Money(e4) => money(e4).into(),
-                Cell::Rate(v) => v.into(),
-                Cell::Empty => serde_json::Value::Null,
-            })
-            .collect();
+        let cells: Vec<serde_json::Value> = row.iter().map(Cell::json).collect();
         serde_json::to_writer(&mut out, &cells).map_err(failed)?;
     }
     out.write_all(b"\n]}\n")?;
@@ -189,6 +217,7 @@ fn xlsx(
     sheet_name: &str,
     heads: &[String],
     rows: impl Iterator<Item = Vec<Cell>>,
+    second: Option<(&str, &[String])>,
 ) -> Result<(), ExportError> {
     let at = |row: u32| {
         move |e: XlsxError| match e {
@@ -218,6 +247,13 @@ fn xlsx(
         }
         for (column, cell) in (0..).zip(&cells) {
             put(sheet, row, column, cell, &amount, &percent).map_err(at(row))?;
+        }
+    }
+    if let Some((name, lines)) = second {
+        let sheet = book.add_worksheet_with_constant_memory().map_err(at(0))?;
+        sheet.set_name(called(name)).map_err(at(0))?;
+        for (row, line) in (0_u32..).zip(lines) {
+            sheet.write_string(row, 0, line).map_err(at(row))?;
         }
     }
     book.save_to_writer(out).map_err(at(0))

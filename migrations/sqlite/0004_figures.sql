@@ -154,6 +154,9 @@ CREATE TABLE corrections (
 ) STRICT;
 CREATE INDEX corrections_day ON corrections (local_date);
 
+-- What is paid where the base rate of a contract was not reached.
+ALTER TABLE contract_tiers ADD COLUMN reduced_bp INTEGER; -- fee on what came back between minimum and base rate, in hundredths of a per cent; NULL: not told
+
 -- Reports written by themselves.
 CREATE TABLE report_schedules (
     id            INTEGER PRIMARY KEY,   -- our id

@@ -285,6 +285,10 @@ async fn a_contract_has_the_usual_rates_unless_told_otherwise() {
             "above the base rate",
         ),
         ("--fee 20,28,35,42 --to 2025-01-01", "before --from"),
+        (
+            "--fee 20,28,35,42 --reduced-fee 10,14,18,43",
+            "above the fee",
+        ),
     ] {
         let line = format!("contracts add --client bank --contract K2 --from 2026-01-01 {rest}");
         let error = desk.run(&line, "").await.unwrap_err();

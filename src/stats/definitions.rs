@@ -10,7 +10,7 @@ pub struct Definition {
     pub name: &'static str,
     /// Raised when the meaning changes; the old one stays stored.
     pub version: u32,
-    /// `count`, `ratio` or `ms`.
+    /// `count`, `ratio`, `ms`, `amount` or `word`.
     pub unit: &'static str,
     /// In the columns of the roll-ups.
     pub formula: &'static str,
@@ -90,4 +90,19 @@ definitions! {
     "occupancy" 1 "ratio" "(reserved + talk + wrap_up) / (reserved + talk + wrap_up + ready)"
         "Occupancy: time reserved for a call, talking and in wrap-up / the time logged in without breaks."
         "工时利用率：（占用 + 通话 + 话后处理）÷（登录时长 − 小休）。";
+    "logged_in_ms" 1 "ms" "ready + reserved + talk + wrap_up + break"
+        "Logged in: time ready, reserved for a call, talking, in wrap-up and on break, by day in the zone shown to operators. What still lasts is not in it."
+        "登录时长：就绪、占用、通话、话后处理与小休之和，按显示时区的日期统计；尚未结束的状态不计。";
+    "share" 1 "ratio" "attempts / all attempts"
+        "Share: attempts that ended for this cause / all attempts."
+        "占比：因该原因结束的拨打数 ÷ 全部拨打数。";
+    "caller_id_health" 1 "word" "interval of the recent days against that of the days before"
+        "Caller-ID health: falling (an alarm) if the 95 % interval of the connect rate of the recent days lies wholly below that of the days before, rising if above, steady if they overlap, too few if either has fewer attempts than the report says."
+        "主叫号码健康度：近期接通率的 95% 置信区间整体低于此前为下降（告警），整体高于为上升，重叠为平稳；任一时段样本不足为样本过少。";
+    "standing" 1 "word" "recovery_rate against base and minimum rate of the contract"
+        "Standing: full (at least the base rate), reduced (at least the minimum rate), running (below it while the three months of a cycle run), none (below it when they are over)."
+        "档位：full 达到基准回收率；reduced 达到最低回收率；running 低于最低回收率但三个月周期未满；none 周期已满仍低于最低回收率。";
+    "fee" 1 "amount" "repaid * the contract's fee of the standing"
+        "Fee: what came back within the cycle times the contract's fee, the reduced one below the base rate, nothing below the minimum rate once the cycle is over; rounded to a ten-thousandth. Empty where the contract does not say."
+        "佣金：周期内回款额 × 合同佣金率（低于基准回收率按减收佣金率，周期满仍低于最低回收率为零），四舍五入至万分之一；合同未约定时留空。";
 }

@@ -11,5 +11,8 @@ pub mod definitions;
 pub mod keeper;
 pub mod rebuild;
 pub mod report;
+pub mod reports;
 pub mod rollup;
+pub mod scheduled;
 pub mod seal;
+pub mod timetable;

@@ -322,7 +322,7 @@ fn rate_json(rate: Option<Rate>) -> serde_json::Value {
     }
 }
 
-fn definition_json(d: &Definition) -> serde_json::Value {
+pub(super) fn definition_json(d: &Definition) -> serde_json::Value {
     serde_json::json!({ "name": d.name, "version": d.version, "unit": d.unit, "formula": d.formula, "en": d.en, "zh": d.zh })
 }
 

@@ -8,9 +8,11 @@ statements! {
         "INSERT INTO contracts (client_id, code, valid_from_on, valid_to_on, created_at_ms) VALUES ($1, $2, $3, $4, $5)
          RETURNING id";
     TIER("enter the terms of a contract") =
-        "INSERT INTO contract_tiers (contract_id, bucket, base_bp, minimum_bp, fee_bp) VALUES ($1, $2, $3, $4, $5)";
+        "INSERT INTO contract_tiers (contract_id, bucket, base_bp, minimum_bp, fee_bp, reduced_bp)
+         VALUES ($1, $2, $3, $4, $5, $6)";
     LIST("list the contracts") =
-        "SELECT c.id, k.code AS client, c.code, c.valid_from_on, c.valid_to_on, t.bucket, t.base_bp, t.minimum_bp, t.fee_bp
+        "SELECT c.id, k.code AS client, c.code, c.valid_from_on, c.valid_to_on, t.bucket, t.base_bp, t.minimum_bp, t.fee_bp,
+                t.reduced_bp
          FROM contracts c JOIN clients k ON k.id = c.client_id JOIN contract_tiers t ON t.contract_id = c.id
          ORDER BY k.code, c.code, t.base_bp DESC";
     BY_CODE("look up a contract") = "SELECT id FROM contracts WHERE client_id = $1 AND code = $2";
@@ -28,6 +30,8 @@ pub struct Tier {
     pub minimum_bp: i64,
     /// Fee on what came back.
     pub fee_bp: i64,
+    /// Fee where the base rate was not reached; `None` if none was told.
+    pub reduced_bp: Option<i64>,
 }
 
 /// The usual rates by bucket: base and minimum, from the youngest debts to the oldest (C16).
@@ -66,7 +70,14 @@ pub async fn insert(
     let args = args![client, code, from, to, now_ms];
     let id: i64 = tx.fetch_one(&INSERT, args).await?.get("id")?;
     for tier in tiers {
-        let args = args![id, &tier.bucket, tier.base_bp, tier.minimum_bp, tier.fee_bp];
+        let args = args![
+            id,
+            &tier.bucket,
+            tier.base_bp,
+            tier.minimum_bp,
+            tier.fee_bp,
+            tier.reduced_bp
+        ];
         tx.execute(&TIER, args).await?;
     }
     Ok(id)
@@ -103,6 +114,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Contract>> {
             base_bp: row.get("base_bp")?,
             minimum_bp: row.get("minimum_bp")?,
             fee_bp: row.get("fee_bp")?,
+            reduced_bp: row.get("reduced_bp")?,
         };
         if let Some(last) = contracts.last_mut() {
             last.tiers.push(tier);

@@ -22,7 +22,7 @@ use sqlx::{
 
 use super::{
     error::{Error, Result},
-    sql::{Sql, Value},
+    sql::{Dialect, Sql, Value},
 };
 
 /// A step of the schema: its number, its name, and its text for SQLite and PostgreSQL.
@@ -562,6 +562,15 @@ macro_rules! bound {
 }
 
 impl Tx {
+    /// Which database speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.inner {
+            Inner::Sqlite(_) => Dialect::Sqlite,
+            Inner::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
     /// Runs a statement; returns the number of rows changed.
     pub(crate) async fn execute(&mut self, sql: &Sql, args: Vec<Value>) -> Result<u64> {
         debug_assert_eq!(sql.parameters(), args.len(), "{}", sql.text);
@@ -648,6 +657,35 @@ impl Tx {
             }
         };
         self.db.within("undo a transaction", self.limit, done).await
+    }
+
+    /// Runs a text without parameters, for the test of reports' own queries.
+    #[cfg(test)]
+    pub(crate) async fn fetch_literal(&mut self, sql: &Sql) -> Result<Vec<Row>> {
+        let act = sql.act;
+        let done = async {
+            Ok(match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    let rows = sqlx::query(sql.text).fetch_all(&mut **tx).await?;
+                    rows.into_iter()
+                        .map(|row| Row {
+                            act,
+                            cells: Cells::Sqlite(row),
+                        })
+                        .collect()
+                }
+                Inner::Postgres(tx) => {
+                    let rows = sqlx::query(sql.text).fetch_all(&mut **tx).await?;
+                    rows.into_iter()
+                        .map(|row| Row {
+                            act,
+                            cells: Cells::Postgres(row),
+                        })
+                        .collect()
+                }
+            })
+        };
+        self.db.within(act, self.limit, done).await
     }
 
     /// Has the database parse a statement without running it, for the test of all statements.

@@ -293,7 +293,7 @@ words! {
 
 impl Axis {
     /// The column of `attempts`.
-    const fn column(self) -> &'static str {
+    pub(crate) const fn column(self) -> &'static str {
         match self {
             Axis::Day => "local_date",
             Axis::Hour => "local_hour",

@@ -47,9 +47,12 @@ pub(crate) mod many;
 pub mod notes;
 pub mod outside_counts;
 pub mod persons;
+pub mod promises;
 pub mod receipts;
 pub mod recordings;
+pub mod recovery;
 pub mod repayments;
+pub mod report_schedules;
 pub mod rollups;
 pub mod rules;
 pub mod sealed_days;
@@ -66,3 +69,4 @@ pub(crate) mod tests;
 
 pub use db::{Db, ImportLock, Location, Options, Row, Tx};
 pub use error::{ConstraintKind, Error, Result};
+pub use sql::Dialect;

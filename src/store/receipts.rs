@@ -55,6 +55,9 @@ pub struct Receipt {
 }
 
 statements! {
+    REFUSED("count refusals by client") =
+        "SELECT client_id, COUNT(*) AS refusals FROM receipts WHERE allowed = 0 AND at_ms >= $1 AND at_ms < $2
+         GROUP BY client_id ORDER BY client_id";
     INSERT("store a receipt") =
         "INSERT INTO receipts (id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, user_id, rules_sha256,
                                reasons, body)
@@ -165,4 +168,13 @@ fn read(row: &Row) -> Result<Receipt> {
         reasons: row.get("reasons")?,
         body: row.get("body")?,
     })
+}
+
+/// Refusals by client, decided from `from_ms` on and before `to_ms`.
+pub async fn refused(tx: &mut Tx, from_ms: i64, to_ms: i64) -> Result<Vec<(i64, i64)>> {
+    tx.fetch_all(&REFUSED, args![from_ms, to_ms])
+        .await?
+        .iter()
+        .map(|row| Ok((row.get("client_id")?, row.get("refusals")?)))
+        .collect()
 }

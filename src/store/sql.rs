@@ -36,6 +36,45 @@ impl Sql {
     }
 }
 
+/// Which database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A text as a literal of either dialect.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A statement with its values written into it, for people who run it by themselves; never run by ringfence.
+pub(crate) fn filled(text: &str, args: &[Value]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let value = after[..digits]
+            .parse::<usize>()
+            .ok()
+            .and_then(|n| args.get(n.checked_sub(1)?));
+        match value {
+            Some(Value::Int(Some(v))) => out.push_str(&v.to_string()),
+            Some(Value::Text(Some(v))) => out.push_str(&literal(v)),
+            Some(Value::Int(None) | Value::Text(None)) => out.push_str("NULL"),
+            None => {
+                out.push('$');
+                out.push_str(&after[..digits]);
+            }
+        }
+        rest = &after[digits..];
+    }
+    out + rest
+}
+
 /// Declares the statements of a file: `NAME("what it does") = "text";`.
 macro_rules! statements {
     ($( $(#[$meta:meta])* $name:ident($act:literal) = $text:expr; )*) => {
@@ -147,7 +186,7 @@ pub(crate) use words;
 
 #[cfg(test)]
 mod tests {
-    use super::Sql;
+    use super::{Sql, filled};
 
     #[test]
     fn the_highest_parameter_counts() {
@@ -157,5 +196,15 @@ mod tests {
             sql("SELECT $2, $1, $2 FROM t WHERE a = $11").parameters(),
             11
         );
+    }
+
+    #[test]
+    fn values_are_written_as_literals_and_never_read_again() {
+        let args = args!["it's $2", 7_i64, Option::<&str>::None];
+        assert_eq!(
+            filled("SELECT $1, $2, $2, $3, $9 FROM t", &args),
+            "SELECT 'it''s $2', 7, 7, NULL, $9 FROM t"
+        );
+        assert_eq!(filled("SELECT 1", &[]), "SELECT 1");
     }
 }

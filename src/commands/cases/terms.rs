@@ -68,6 +68,10 @@ pub struct AddArgs {
     /// Fees in per cent of what comes back, in the same order
     #[arg(long, value_delimiter = ',', num_args = 1.., required = true)]
     pub fee: Vec<String>,
+    /// Fees in per cent where the base rate was not reached but the minimum was, in the same order; without them a report
+    /// leaves such a fee open
+    #[arg(long, value_delimiter = ',', num_args = 1..)]
+    pub reduced_fee: Vec<String>,
 }
 
 /// Four rates in hundredths of a per cent.
@@ -109,7 +113,7 @@ pub(super) async fn run(
             let all = contracts::list(&mut tx).await?;
             tx.rollback().await?;
             let mut table = table(&[
-                "client", "contract", "from", "to", "overdue", "base", "minimum", "fee",
+                "client", "contract", "from", "to", "overdue", "base", "minimum", "fee", "reduced",
             ]);
             for contract in all {
                 for tier in contract.tiers {
@@ -122,6 +126,7 @@ pub(super) async fn run(
                         shown(tier.base_bp),
                         shown(tier.minimum_bp),
                         shown(tier.fee_bp),
+                        tier.reduced_bp.map(shown).unwrap_or_default(),
                     ]);
                 }
             }
@@ -170,6 +175,10 @@ async fn add(
         rates("minimum", &args.minimum)?,
         rates("fee", &args.fee)?,
     );
+    let reduced = match args.reduced_fee.as_slice() {
+        [] => None,
+        texts => Some(rates("reduced-fee", texts)?),
+    };
     if args.to.is_some_and(|to| to < args.from) {
         anyhow::bail!("--to is before --from");
     }
@@ -182,11 +191,19 @@ async fn add(
                 shown(base[index])
             );
         }
+        if reduced.is_some_and(|reduced| reduced[index] > fee[index]) {
+            anyhow::bail!(
+                "--reduced-fee: {} is above the fee {}",
+                shown(reduced.unwrap_or(fee)[index]),
+                shown(fee[index])
+            );
+        }
         tiers.push(Tier {
             bucket: bucket.as_str().to_owned(),
             base_bp: base[index],
             minimum_bp: minimum[index],
             fee_bp: fee[index],
+            reduced_bp: reduced.map(|reduced| reduced[index]),
         });
     }
     let now_ms = context.clock.wall_ms();

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::super::{
-    ConstraintKind, Db, Error, Location, Options, attempts, clients, contact_points, sql::Sql,
+    ConstraintKind, Db, Dialect, Error, Location, Options, attempts, clients, contact_points,
+    sql::Sql,
 };
 use super::{DATE, Test, call_id, dial, floor, number, on_both};
 
-/// Every statement of the store.
-fn statements() -> Vec<Sql> {
+/// Every statement of the store, as the database at hand gets it.
+fn statements(dialect: Dialect) -> Vec<Sql> {
     use super::super::*;
     let many = [
         &rollups::ADD_HOURS,
@@ -58,12 +59,15 @@ fn statements() -> Vec<Sql> {
         &imports::texts(),
         outside_counts::STATEMENTS,
         persons::STATEMENTS,
+        &[*promises::statement(dialect)],
         major_matters::STATEMENTS,
         notes::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
+        recovery::statements(dialect),
         repayments::STATEMENTS,
         &repayments::texts(),
+        report_schedules::STATEMENTS,
         rollups::STATEMENTS,
         sealed_days::STATEMENTS,
         templates::STATEMENTS,
@@ -84,7 +88,8 @@ fn statements() -> Vec<Sql> {
 
 on_both! {
     async fn every_statement_prepares(test: Test) {
-        for sql in statements() {
+        let dialect = test.db.read().await.unwrap().dialect();
+        for sql in statements(dialect) {
             let mut tx = test.db.begin().await.unwrap();
             let parameters = tx.prepare(&sql).await.unwrap_or_else(|e| panic!("{e}\n{}", sql.text));
             assert_eq!(parameters, sql.parameters(), "{}", sql.text);

@@ -11,6 +11,9 @@ mod notes;
 mod nouns;
 mod people;
 pub(crate) mod postgres;
+mod report_house;
+mod reports;
+mod schedules;
 mod work;
 
 use std::sync::Arc;

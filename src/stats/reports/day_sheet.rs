@@ -1,0 +1,216 @@
+//! Agents' days: how long each was logged in, ready, talking, in wrap-up and on break, by reason of the break.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Body, ReportError, Within, heads, share};
+use crate::{
+    export::Cell,
+    store::{
+        Tx,
+        agent_days::{self, Spent},
+        agent_states::Doing,
+        sql::literal,
+        teams,
+    },
+};
+
+/// Reasons of breaks that get a column; the rest is in the sum of breaks only.
+const MOST_REASONS: usize = 16;
+
+/// Time by state, of an agent's day or of a team's period.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Worked {
+    pub ready_ms: i64,
+    pub reserved_ms: i64,
+    pub talk_ms: i64,
+    pub wrap_up_ms: i64,
+    pub break_ms: i64,
+    /// Stretches of talk that ended.
+    pub talks: i64,
+}
+
+impl Worked {
+    pub(super) fn add(&mut self, spent: &Spent) {
+        let sum = match spent.state.parse() {
+            Ok(Doing::Ready) => &mut self.ready_ms,
+            Ok(Doing::Reserved) => &mut self.reserved_ms,
+            Ok(Doing::Talk) => {
+                self.talks += spent.spans;
+                &mut self.talk_ms
+            }
+            Ok(Doing::WrapUp) => &mut self.wrap_up_ms,
+            Ok(Doing::Break) => &mut self.break_ms,
+            // The database knows no other.
+            Err(_) => return,
+        };
+        *sum += spent.ms;
+    }
+
+    pub(super) fn logged_in_ms(&self) -> i64 {
+        self.ready_ms + self.reserved_ms + self.talk_ms + self.wrap_up_ms + self.break_ms
+    }
+
+    /// (reserved + talk + wrap-up) / the time logged in without breaks.
+    pub(super) fn occupancy(&self) -> Cell {
+        let busy = self.reserved_ms + self.talk_ms + self.wrap_up_ms;
+        share(busy, busy + self.ready_ms)
+    }
+}
+
+pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, ReportError> {
+    let members = teams::members(tx).await?;
+    let codes: HashMap<_, _> = members.into_iter().map(|m| (m.agent, m.code)).collect();
+    let mut sheets = BTreeMap::<(String, String), (Worked, BTreeMap<String, i64>)>::new();
+    let mut reasons = BTreeMap::<String, i64>::new();
+    for spent in agent_days::read(tx, within.from_text, within.to_text, None).await? {
+        // What a rebuild brought down to nothing.
+        if spent.spans == 0 && spent.ms == 0 {
+            continue;
+        }
+        let code = codes.get(&spent.agent).cloned().unwrap_or_default();
+        let (worked, breaks) = sheets.entry((spent.date.clone(), code)).or_default();
+        worked.add(&spent);
+        if spent.state == Doing::Break.as_str() {
+            *breaks.entry(spent.reason.clone()).or_default() += spent.ms;
+            *reasons.entry(spent.reason).or_default() += spent.ms;
+        }
+    }
+    let mut most: Vec<_> = reasons.into_iter().collect();
+    most.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
+    let left_out = most.len().saturating_sub(MOST_REASONS);
+    most.truncate(MOST_REASONS);
+    let mut reasons: Vec<String> = most.into_iter().map(|(reason, _)| reason).collect();
+    reasons.sort();
+    let rows = sheets.into_iter().map(|((date, agent), (worked, breaks))| {
+        let mut row = vec![
+            Cell::Text(date),
+            Cell::Text(agent),
+            Cell::Int(worked.logged_in_ms()),
+            Cell::Int(worked.ready_ms),
+            Cell::Int(worked.reserved_ms),
+            Cell::Int(worked.talk_ms),
+            Cell::Int(worked.wrap_up_ms),
+            Cell::Int(worked.break_ms),
+            worked.occupancy(),
+            Cell::Int(worked.talks),
+        ];
+        let spent = |reason| Cell::Int(breaks.get(reason).copied().unwrap_or(0));
+        row.extend(reasons.iter().map(spent));
+        row
+    });
+    let mut notes = vec![
+        "what still lasts is in no day yet; talks: conversations that ended on the day".to_owned(),
+    ];
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} more reasons of breaks have no column; break_ms holds them"
+        ));
+    }
+    let mut names = heads(&[
+        "date",
+        "agent",
+        "logged_in_ms",
+        "ready_ms",
+        "reserved_ms",
+        "talk_ms",
+        "wrap_up_ms",
+        "break_ms",
+        "occupancy",
+        "talks",
+    ]);
+    names.extend(reasons.iter().map(|reason| column(reason)));
+    Ok(Body {
+        heads: names,
+        rows: rows.collect(),
+        total: None,
+        meanings: &["logged_in_ms", "occupancy"],
+        notes,
+        sealed: false,
+        sql: sql(&reasons, within)?,
+    })
+}
+
+/// Name of the column of a reason.
+fn column(reason: &str) -> String {
+    match reason {
+        "" => "break_without_reason".to_owned(),
+        _ => format!("break: {reason}"),
+    }
+}
+
+fn sql(reasons: &[String], within: &Within<'_>) -> Result<String, ReportError> {
+    let (mut shown, mut sums) = (String::new(), String::new());
+    for (n, reason) in (1..).zip(reasons) {
+        let name = column(reason).replace('"', "\"\"");
+        shown.push_str(&format!(", w.b{n} AS \"{name}\""));
+        sums.push_str(&format!(
+            ",\n             {} AS b{n}",
+            summed(&format!(
+                "s.state = 'break' AND s.reason = {}",
+                literal(reason)
+            ))
+        ));
+    }
+    Ok(format!(
+        "{}SELECT w.on_date AS date, g.code AS agent, {}, w.talks{shown}
+FROM (SELECT s.on_date, s.agent_id, {}{sums}
+      FROM stretches s
+      GROUP BY s.on_date, s.agent_id) AS w JOIN agents g ON g.id = w.agent_id
+ORDER BY w.on_date{collate}, g.code{collate}",
+        stretches(within)?,
+        COLUMNS,
+        sums_of_states(),
+        collate = within.collate()
+    ))
+}
+
+/// The columns of work in SQL, from sums as `w`.
+pub(super) const COLUMNS: &str =
+    "w.logged_in_ms, w.ready_ms, w.reserved_ms, w.talk_ms, w.wrap_up_ms, w.break_ms,
+       (w.reserved_ms + w.talk_ms + w.wrap_up_ms) * 1.0
+           / NULLIF(w.reserved_ms + w.talk_ms + w.wrap_up_ms + w.ready_ms, 0) AS occupancy";
+
+fn summed(which: &str) -> String {
+    format!("CAST(COALESCE(SUM(CASE WHEN {which} THEN s.ms END), 0) AS BIGINT)")
+}
+
+/// The sums of `stretches s` by state.
+pub(super) fn sums_of_states() -> String {
+    let states: String = Doing::ALL
+        .iter()
+        .map(|state| {
+            format!(
+                ",\n             {} AS {state}_ms",
+                summed(&format!("s.state = '{state}'"))
+            )
+        })
+        .collect();
+    format!(
+        "CAST(SUM(s.ms) AS BIGINT) AS logged_in_ms{states},
+             CAST(SUM(CASE WHEN s.state = 'talk' THEN s.ended ELSE 0 END) AS BIGINT) AS talks"
+    )
+}
+
+/// `WITH … stretches(on_date, agent_id, state, reason, ms, ended)`: what agents did, cut at the midnights of the period.
+/// The midnights are written out, for SQLite knows no time zones.
+pub(super) fn stretches(within: &Within<'_>) -> Result<String, ReportError> {
+    let mut days = Vec::new();
+    let beyond = || ReportError::Unfit("these days are beyond the calendar".into());
+    let all = within.from.series(jiff::Span::new().days(1));
+    for day in all.take_while(|day| *day <= within.to) {
+        let begin = agent_days::midnight(day, within.zone).ok_or_else(beyond)?;
+        let next = day.tomorrow().ok();
+        let end = next.and_then(|next| agent_days::midnight(next, within.zone));
+        days.push(format!("('{day}', {begin}, {})", end.ok_or_else(beyond)?));
+    }
+    Ok(format!(
+        "WITH days(on_date, from_ms, until_ms) AS (VALUES {}),
+     stretches AS (
+        SELECT d.on_date, s.agent_id, s.state, s.reason,
+               CASE WHEN s.until_ms < d.until_ms THEN s.until_ms ELSE d.until_ms END
+                   - CASE WHEN s.from_ms > d.from_ms THEN s.from_ms ELSE d.from_ms END AS ms,
+               CASE WHEN s.until_ms <= d.until_ms THEN 1 ELSE 0 END AS ended
+        FROM days d JOIN agent_states s ON s.until_ms > d.from_ms AND s.from_ms < d.until_ms AND s.until_ms > s.from_ms)\n",
+        days.join(",\n                                                   ")
+    ))
+}

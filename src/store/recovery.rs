@@ -1,0 +1,166 @@
+//! What was placed and what came back of it within the three months of a cycle, by contract and overdue bucket (C16).
+//!
+//! A cycle begins on the day on which the batch was placed. Deducted, with what came back of them: cases whose debtor is
+//! barred as deceased and cases barred as suspected fraud, as long as the bar is not lifted. What a rate means for the fee
+//! is `stats/reports/recovery.rs`.
+
+use super::{
+    Dialect, Result, Tx,
+    sql::{Sql, Value},
+};
+use crate::ids::ClientId;
+
+/// The sums of placed batches by client, contract, bucket and currency. `$1` and `$2`: first and last day of placement;
+/// `$3`: today; `$4`: client, 0 for all. A cycle ends on the same day three months later, or on that month's last.
+macro_rules! sums {
+    ($cycle_end:literal) => {
+        concat!(
+            "SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
+             CAST(SUM(deducted) AS BIGINT) AS deducted_cases,
+             CAST(SUM(CASE WHEN deducted = 1 THEN placed_e4 ELSE 0 END) AS BIGINT) AS deducted_e4,
+             CAST(SUM(CASE WHEN deducted = 1 THEN 0 ELSE repaid_e4 END) AS BIGINT) AS repaid_e4,
+             COUNT(CASE WHEN deducted = 0 AND cycle_end > $3 THEN 1 END) AS running
+      FROM (SELECT client_id, contract_id, bucket, currency, placed_e4, cycle_end,
+                   CASE WHEN EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'person' AND x.subject_id = person_id
+                                     AND (x.client_id IS NULL OR x.client_id = placed.client_id)
+                                     AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL)
+                          OR EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'case' AND x.subject_id = case_id
+                                     AND x.kind IN ('deceased', 'suspected_fraud') AND x.lifted_at_ms IS NULL)
+                        THEN 1 ELSE 0 END AS deducted,
+                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                    WHERE r.case_id = placed.case_id AND r.currency = placed.currency
+                          AND r.paid_on >= placed_on AND r.paid_on < cycle_end) AS repaid_e4
+            FROM (SELECT k.id AS case_id, k.client_id, b.contract_id, k.bucket, k.currency, k.placed_e4, b.placed_on,
+                         d.person_id, ", $cycle_end, " AS cycle_end
+                  FROM batches b JOIN cases k ON k.batch_id = b.id JOIN debtors d ON d.id = k.debtor_id
+                  WHERE b.placed_on BETWEEN $1 AND $2 AND k.revealed_at_ms IS NOT NULL
+                        AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4)) AS placed) AS counted
+      GROUP BY client_id, contract_id, bucket, currency"
+        )
+    };
+}
+
+/// Every step of the report in one statement: sums, terms, standing, fee.
+macro_rules! whole {
+    ($cycle_end:literal) => {
+        concat!(
+            "SELECT client, contract, bucket, currency, cases, running, placed_e4 / 10000.0 AS placed, deducted_cases,
+       deducted_e4 / 10000.0 AS deducted, repaid_e4 / 10000.0 AS repaid,
+       CASE WHEN notified_e4 > 0 THEN repaid_e4 * 1.0 / notified_e4 END AS recovery_rate,
+       base_bp / 10000.0 AS base, minimum_bp / 10000.0 AS minimum, standing,
+       CASE standing WHEN 'full' THEN (repaid_e4 * fee_bp + 5000) / 10000 WHEN 'reduced' THEN (repaid_e4 * reduced_bp + 5000) / 10000
+                     WHEN 'none' THEN 0 END / 10000.0 AS fee
+FROM (SELECT s.*, CASE WHEN base_bp IS NULL OR notified_e4 <= 0 THEN ''
+                       WHEN CAST(repaid_e4 AS NUMERIC) * 10000 >= CAST(notified_e4 AS NUMERIC) * base_bp THEN 'full'
+                       WHEN CAST(repaid_e4 AS NUMERIC) * 10000 >= CAST(notified_e4 AS NUMERIC) * minimum_bp THEN 'reduced'
+                       WHEN running > 0 THEN 'running' ELSE 'none' END AS standing
+      FROM (SELECT c.code AS client, COALESCE(o.code, '') AS contract, f.bucket, f.currency, f.cases, f.running, f.placed_e4,
+                   f.deducted_cases, f.deducted_e4, f.repaid_e4, f.placed_e4 - f.deducted_e4 AS notified_e4,
+                   t.base_bp, t.minimum_bp, t.fee_bp, t.reduced_bp
+            FROM (", sums!($cycle_end), ") AS f
+                 JOIN clients c ON c.id = f.client_id LEFT JOIN contracts o ON o.id = f.contract_id
+                 LEFT JOIN contract_tiers t ON t.contract_id = f.contract_id AND t.bucket = f.bucket) AS s) AS report"
+        )
+    };
+}
+
+const ACT: &str = "add up what was placed and what came back";
+const SQLITE: [Sql; 2] = [
+    Sql {
+        act: ACT,
+        text: sums!(
+            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))"
+        ),
+    },
+    Sql {
+        act: ACT,
+        text: whole!(
+            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))"
+        ),
+    },
+];
+const POSTGRES: [Sql; 2] = [
+    Sql {
+        act: ACT,
+        text: sums!("to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')"),
+    },
+    Sql {
+        act: ACT,
+        text: whole!("to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')"),
+    },
+];
+
+/// The sums, and the whole report in one statement for people who run it by themselves.
+pub(crate) const fn statements(dialect: Dialect) -> &'static [Sql; 2] {
+    match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+    }
+}
+
+/// Which placements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placements {
+    /// First day of placement.
+    pub from: String,
+    /// Last day of placement, included.
+    pub to: String,
+    /// Today: cycles that end later still run.
+    pub today: String,
+    /// Of this client only.
+    pub client: Option<ClientId>,
+}
+
+impl Placements {
+    pub(crate) fn args(&self) -> Vec<Value> {
+        let client = self.client.map_or(0, ClientId::get);
+        args![&self.from, &self.to, &self.today, client]
+    }
+}
+
+/// What was placed and what came back, of one client, contract, bucket and currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The client.
+    pub client: i64,
+    /// The contract, where one is on file.
+    pub contract: Option<i64>,
+    /// Overdue bucket at placement.
+    pub bucket: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Cases.
+    pub cases: i64,
+    /// Of those that are not deducted, the cases whose cycle still runs.
+    pub running: i64,
+    /// Amount notified at placement, in ten-thousandths.
+    pub placed_e4: i64,
+    /// Cases deducted.
+    pub deducted_cases: i64,
+    /// Amount of the cases deducted, in ten-thousandths.
+    pub deducted_e4: i64,
+    /// Repaid within the cycle of the cases that are not deducted, in ten-thousandths.
+    pub repaid_e4: i64,
+}
+
+/// What was placed from day to day, and what came back of it.
+pub async fn placed(tx: &mut Tx, placements: &Placements) -> Result<Vec<Placed>> {
+    let [sums, _] = statements(tx.dialect());
+    let rows = tx.fetch_all(sums, placements.args()).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Placed {
+                client: row.get("client_id")?,
+                contract: row.get("contract_id")?,
+                bucket: row.get("bucket")?,
+                currency: row.get("currency")?,
+                cases: row.get("cases")?,
+                running: row.get("running")?,
+                placed_e4: row.get("placed_e4")?,
+                deducted_cases: row.get("deducted_cases")?,
+                deducted_e4: row.get("deducted_e4")?,
+                repaid_e4: row.get("repaid_e4")?,
+            })
+        })
+        .collect()
+}
