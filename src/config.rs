@@ -45,6 +45,8 @@ pub struct Config {
     pub clock: Clock,
     /// Figures.
     pub figures: Figures,
+    /// Reports that are written by themselves.
+    pub reports: Reports,
 }
 
 /// HTTP API and pages.
@@ -224,6 +226,14 @@ pub struct Policy {
 pub struct Figures {
     /// Hours after which a day that is over everywhere is sealed.
     pub seal_after_h: u64,
+}
+
+/// Reports that are written by themselves.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reports {
+    /// The folder below which they are written.
+    pub dir: PathBuf,
 }
 
 /// What makes the wall clock trusted.
@@ -480,6 +490,12 @@ impl Config {
             self.figures.seal_after_h > 24 * 31,
             format!("{} h", self.figures.seal_after_h),
             "choose a month (744) at most",
+        )?;
+        bound(
+            "reports.dir",
+            !self.reports.dir.is_absolute(),
+            format!("{:?} is not a whole path", self.reports.dir),
+            "write one from / on, such as \"/var/lib/ringfence/reports\"",
         )?;
         bound(
             "policy.display_zone",

@@ -24,6 +24,7 @@ use crate::{
     rounds::Rounds,
     rulebook::files::Rulebook,
     settle,
+    stats::scheduled::Writer,
     store::{self, Db, attempts::Purpose},
     switchboard::{BrowserSettings, Parts, Settings, Switchboard},
     trunk::{Trunk, TrunkSettings},
@@ -52,6 +53,7 @@ pub struct Daemon {
     trunk: Trunk,
     api: tokio::task::JoinHandle<std::io::Result<()>>,
     rounds: tokio::task::JoinHandle<()>,
+    reports: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -171,6 +173,14 @@ impl Daemon {
             Duration::from_secs(config.figures.seal_after_h * 3600),
             stop.clone(),
         ));
+        let reports = Writer {
+            db: db.clone(),
+            clock: clock.clone(),
+            zone,
+            root: config.reports.dir.clone(),
+            node: config.store.node.clone(),
+        };
+        let reports = tokio::spawn(reports.keep(stop.clone()));
         let app = App {
             db: db.clone(),
             switchboard: switchboard.clone(),
@@ -202,6 +212,7 @@ impl Daemon {
             trunk,
             api,
             rounds,
+            reports,
             stop,
         })
     }
@@ -239,6 +250,9 @@ impl Daemon {
         }
         if let Err(error) = self.rounds.await {
             tracing::warn!(%error, "the rounds did not end well");
+        }
+        if let Err(error) = self.reports.await {
+            tracing::warn!(%error, "the scheduled reports did not end well");
         }
         self.switchboard.close_day().await;
         self.db.close().await;

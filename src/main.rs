@@ -163,6 +163,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 db: &db,
                 clock: &Clock::system(config.clock.trust),
                 zone: &jiff::tz::TimeZone::get(&config.policy.display_zone)?,
+                reports_dir: &config.reports.dir,
             };
             stats::run(args, &context, &mut out).await
         }

@@ -26,6 +26,7 @@ mod policy;
 mod problem;
 mod receipts;
 mod recordings;
+mod reports;
 mod stats;
 mod working;
 
@@ -106,7 +107,7 @@ impl App {
         (name = "recordings", description = "List, play, export; every access is logged before the first byte"),
         (name = "receipts", description = "Why a call was allowed or refused"),
         (name = "rules", description = "What is in force, what is barred, what was agreed, and what would be decided"),
-        (name = "stats", description = "Connect rates from the roll-up, with their definitions"),
+        (name = "stats", description = "Connect rates and every report, with their definitions and the SQL query that reproduces each"),
         (name = "agent", description = "The agent's browser, and whether the agent is there"),
         (name = "notes", description = "Call notes: finish, find, write out in a bank's own form"),
         (name = "callbacks", description = "Calls promised for later"),
@@ -145,6 +146,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(bars::routes())
         .merge(agreements::routes())
         .merge(stats::routes())
+        .merge(reports::routes())
         .merge(agent::routes())
         .merge(working::routes())
         .merge(notes::routes())

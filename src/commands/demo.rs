@@ -224,12 +224,14 @@ fn configuration(dir: &Path, listen: SocketAddr) -> anyhow::Result<String> {
          [trunk]\nserver = \"{PRACTICE}\"\n\
          [media]\nports = \"24000-27999\"\n\
          [calls]\nwrap_up_s = 0\n\
+         [reports]\ndir = {}\n\
          [clock]\nsource = \"practice\"\n",
         text(format!("sqlite:{dir}/ringfence.db")),
         at("journal"),
         at("vault"),
         at("keys"),
         at("root-key"),
+        at("reports"),
     ))
 }
 

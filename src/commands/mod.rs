@@ -125,6 +125,7 @@ mod tests {
                     db: &test.db,
                     clock: &clock(),
                     zone: &zone,
+                    reports_dir: std::path::Path::new("/nowhere"),
                 };
                 super::stats::run(args, &context, &mut out).await
             }

@@ -1,6 +1,12 @@
-//! `ringfence stats`: figures from the roll-ups, and the recount that proves them.
+//! `ringfence stats`: figures from the roll-ups, and the recount that proves them. The catalogue of reports is
+//! `report`, what the daemon writes by itself `schedule`.
 
-use std::io::Write;
+mod report;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::{io::Write, path::Path};
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,7 +17,7 @@ use crate::{
     export,
     stats::{
         check, day_sheets, rebuild,
-        report::{self, By, Report},
+        report::{By, Report, connect_rate},
         rollup::Row,
         seal::{self, Sealing},
     },
@@ -31,6 +37,12 @@ pub struct StatsArgs {
 pub enum StatsCommand {
     /// Attempts, seizures, connected, connect rate with its 95 % interval, ASR, NER and talk time
     ConnectRate(ConnectRateArgs),
+    /// A report of the catalogue as a table, CSV, XLSX or JSON, with the SQL query that reproduces it
+    Report(Box<report::ReportArgs>),
+    /// List the reports of the catalogue
+    Reports,
+    /// Have reports written by the daemon, again and again
+    Schedule(Box<schedule::ScheduleArgs>),
     /// Recount every figure from the attempts and prove every seal; fails and lists every difference if one does not agree
     Check(Days),
     /// Recount and seal the days that are over everywhere; what changes afterwards is a dated correction
@@ -108,6 +120,16 @@ pub struct Context<'a> {
     pub clock: &'a Clock,
     /// Zone of times shown to operators, and of agents' days.
     pub zone: &'a TimeZone,
+    /// Below which scheduled reports are written.
+    pub reports_dir: &'a Path,
+}
+
+impl Context<'_> {
+    /// Today, as operators count days.
+    fn today(&self) -> anyhow::Result<jiff::civil::Date> {
+        let now = jiff::Timestamp::from_millisecond(self.clock.wall_ms())?;
+        Ok(self.zone.to_datetime(now).date())
+    }
 }
 
 /// Runs `ringfence stats`.
@@ -124,10 +146,13 @@ pub async fn run(
         StatsCommand::ConnectRate(args) => {
             let (from, to) = range(args.from, args.to)?;
             let mut tx = db.read().await?;
-            let report = report::connect_rate(&mut tx, args.by, from, to).await?;
+            let report = connect_rate(&mut tx, args.by, from, to).await?;
             tx.rollback().await?;
             print(&report, args.format, out)
         }
+        StatsCommand::Report(args) => report::run(*args, context, out).await,
+        StatsCommand::Reports => report::list(out),
+        StatsCommand::Schedule(args) => schedule::run(*args, context, out).await,
         StatsCommand::Check(days) => recount(context, &days, out).await,
         StatsCommand::Seal(days) => seal_days(db, &days, clock, out).await,
         StatsCommand::Rebuild(days) => rebuild_days(context, &days, out).await,

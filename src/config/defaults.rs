@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Calls, Clock, ClockSource, Figures, Floor, Log, LogFormat, Media, Policy, SecretSource, Server,
-    Store, Transport, Trunk, Vault,
+    Calls, Clock, ClockSource, Figures, Floor, Log, LogFormat, Media, Policy, Reports,
+    SecretSource, Server, Store, Transport, Trunk, Vault,
 };
 use crate::clock::TrustMode;
 
@@ -120,6 +120,14 @@ impl Default for Policy {
 impl Default for Figures {
     fn default() -> Self {
         Self { seal_after_h: 12 }
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self {
+            dir: "/var/lib/ringfence/reports".into(),
+        }
     }
 }
 

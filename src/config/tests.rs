@@ -77,6 +77,7 @@ fn impossible_values_name_their_key() {
             "[policy]\ndisplay_zone = \"Mars/Olympus\"",
             "policy.display_zone",
         ),
+        ("[reports]\ndir = \"reports\"", "reports.dir"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(key), "{text}: {error}");
