@@ -106,12 +106,24 @@ fn every_refusal_names_its_remedy_and_every_answer_carries_the_safe_headers() {
         "/api/v1/stats/connect-rate?by=moon",
         "/api/v1/stats/connect-rate?by=hour&from=yesterday",
         "/api/v1/stats/connect-rate?by=hour&from=2026-03-10&to=2026-03-09",
+        "/api/v1/reports/connect-rate?by=moon",
+        "/api/v1/reports/connect-rate?by=day&and=day",
+        "/api/v1/reports/causes?by=day",
+        "/api/v1/reports/causes?from=yesterday",
+        "/api/v1/reports/causes?from=2026-03-10&to=2026-03-09",
+        "/api/v1/reports/causes?from=2016-03-10",
+        "/api/v1/reports/causes?format=pdf",
+        "/api/v1/reports/causes?colour=red",
+        "/api/v1/reports/causes?client=nobody",
+        "/api/v1/reports/promises?grace_days=91",
+        "/api/v1/reports/promises?grace_days=-1",
     ] {
         assert_eq!(web.get(path, &floor.lead).status, 400, "{path}");
     }
     for path in [
         "/api/v1/calls/x",
         "/api/v1/calls/%ff",
+        "/api/v1/reports/moon",
         "/api/v1/calls/0198c0de-0000-7000-8000-000000000000",
     ] {
         assert_eq!(web.get(path, &floor.lead).status, 404, "{path}");

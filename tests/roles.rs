@@ -214,6 +214,8 @@ fn table() -> BTreeMap<&'static str, (&'static str, Value)> {
         // Figures.
         ("GET /api/v1/stats/connect-rate", ("LQOCUD", Value::Null)),
         ("GET /api/v1/stats/intake", ("LQOCUD", Value::Null)),
+        ("GET /api/v1/reports", ("LQOCUD", Value::Null)),
+        ("GET /api/v1/reports/{report}", ("LQOCUD", Value::Null)),
     ])
 }
 

@@ -8,6 +8,7 @@
 //! Times are wall clock; where others use the machine, compare ratios of one run.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod catalogue;
 mod closings;
 mod fill;
 #[allow(dead_code)]
@@ -98,6 +99,9 @@ async fn measure(location: Location, wanted: &Wanted) {
     if part("reports") {
         reports::measure(&db, &mut raw, shape).await;
     }
+    if part("catalogue") {
+        catalogue::measure(&db, shape).await;
+    }
     if part("closings") {
         closings::measure(&db, &mut raw, shape).await;
     }
@@ -128,7 +132,7 @@ fn arguments() -> Wanted {
             // Cargo's own.
             "--bench" => {}
             other => panic!(
-                "{other} is not known; --attempts N --only sqlite|postgres --dir DIR --part reports|closings"
+                "{other} is not known; --attempts N --only sqlite|postgres --dir DIR --part reports|catalogue|closings"
             ),
         }
     }
