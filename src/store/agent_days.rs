@@ -5,7 +5,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Error, Result, Tx, many::Many};
+use super::{Error, Result, Tx, db::Row, many::Many};
 use crate::ids::AgentId;
 
 /// A stretch of time of one agent in one state, now over.
@@ -53,6 +53,9 @@ statements! {
         "SELECT agent_id, on_date, state, reason, spans, ms FROM rollup_agent_days
          WHERE on_date BETWEEN $1 AND $2 AND (CAST($3 AS BIGINT) = 0 OR agent_id = $3)
          ORDER BY on_date, agent_id, state, reason";
+    TOTALS("add up agents' days") =
+        "SELECT agent_id, '' AS on_date, state, '' AS reason, CAST(SUM(spans) AS BIGINT) AS spans, CAST(SUM(ms) AS BIGINT) AS ms
+         FROM rollup_agent_days WHERE on_date BETWEEN $1 AND $2 GROUP BY agent_id, state ORDER BY agent_id, state";
     RECOUNT("recount agents' days") =
         "SELECT agent_id, state, reason, COUNT(CASE WHEN until_ms <= $2 THEN 1 END) AS spans,
                 CAST(SUM(CASE WHEN until_ms < $2 THEN until_ms ELSE $2 END - CASE WHEN from_ms > $1 THEN from_ms ELSE $1 END)
@@ -131,20 +134,25 @@ pub async fn dates(tx: &mut Tx) -> Result<Option<(String, String)>> {
 /// The days of all agents, or of one, from `from` to `to`, both included.
 pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> Result<Vec<Spent>> {
     let agent = agent.map_or(0, AgentId::get);
-    tx.fetch_all(&READ, args![from, to, agent])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Spent {
-                agent: AgentId::new(row.get("agent_id")?),
-                date: row.get("on_date")?,
-                state: row.get("state")?,
-                reason: row.get("reason")?,
-                spans: row.get("spans")?,
-                ms: row.get("ms")?,
-            })
-        })
-        .collect()
+    let rows = tx.fetch_all(&READ, args![from, to, agent]).await?;
+    rows.iter().map(spent).collect()
+}
+
+/// The days from `from` to `to` added up by agent and state, without date and reason.
+pub async fn totals(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Spent>> {
+    let rows = tx.fetch_all(&TOTALS, args![from, to]).await?;
+    rows.iter().map(spent).collect()
+}
+
+fn spent(row: &Row) -> Result<Spent> {
+    Ok(Spent {
+        agent: AgentId::new(row.get("agent_id")?),
+        date: row.get("on_date")?,
+        state: row.get("state")?,
+        reason: row.get("reason")?,
+        spans: row.get("spans")?,
+        ms: row.get("ms")?,
+    })
 }
 
 /// One day counted again from the stretches themselves, in SQL written apart from [`add`]. No stretch is longer than

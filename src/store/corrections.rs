@@ -45,6 +45,7 @@ pub struct Correction {
 }
 
 statements! {
+    COUNT("count corrections") = "SELECT COUNT(*) AS n FROM corrections WHERE local_date BETWEEN $1 AND $2";
     INSERT("store a correction") =
         "INSERT INTO corrections (local_date, attempt_id, before, after, actor, made_at_ms) VALUES ($1, $2, $3, $4, $5, $6)";
     LIST("list the corrections") =
@@ -115,6 +116,11 @@ pub async fn list(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Correction>> 
         .iter()
         .map(read)
         .collect()
+}
+
+/// How many corrections the days from `from` to `to` have, both included.
+pub async fn count(tx: &mut Tx, from: &str, to: &str) -> Result<i64> {
+    tx.fetch_one(&COUNT, args![from, to]).await?.get("n")
 }
 
 /// What the corrections of a day changed in its roll-ups: sum of f(after) - f(before).

@@ -659,35 +659,6 @@ impl Tx {
         self.db.within("undo a transaction", self.limit, done).await
     }
 
-    /// Runs a text without parameters, for the test of reports' own queries.
-    #[cfg(test)]
-    pub(crate) async fn fetch_literal(&mut self, sql: &Sql) -> Result<Vec<Row>> {
-        let act = sql.act;
-        let done = async {
-            Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => {
-                    let rows = sqlx::query(sql.text).fetch_all(&mut **tx).await?;
-                    rows.into_iter()
-                        .map(|row| Row {
-                            act,
-                            cells: Cells::Sqlite(row),
-                        })
-                        .collect()
-                }
-                Inner::Postgres(tx) => {
-                    let rows = sqlx::query(sql.text).fetch_all(&mut **tx).await?;
-                    rows.into_iter()
-                        .map(|row| Row {
-                            act,
-                            cells: Cells::Postgres(row),
-                        })
-                        .collect()
-                }
-            })
-        };
-        self.db.within(act, self.limit, done).await
-    }
-
     /// Has the database parse a statement without running it, for the test of all statements.
     #[cfg(test)]
     pub(crate) async fn prepare(&mut self, sql: &Sql) -> Result<usize> {

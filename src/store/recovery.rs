@@ -11,30 +11,32 @@ use super::{
 use crate::ids::ClientId;
 
 /// The sums of placed batches by client, contract, bucket and currency. `$1` and `$2`: first and last day of placement;
-/// `$3`: today; `$4`: client, 0 for all. A cycle ends on the same day three months later, or on that month's last.
+/// `$3`: today; `$4`: client, 0 for all. Materialized, so that nothing is worked out twice of a case. A cycle ends on the same day three months later, or on that month's last.
 macro_rules! sums {
     ($cycle_end:literal) => {
         concat!(
-            "SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
+            "WITH cycles AS MATERIALIZED (
+            SELECT b.id, b.contract_id, b.placed_on, ", $cycle_end, " AS cycle_end
+            FROM batches b WHERE b.placed_on BETWEEN $1 AND $2),
+           counted AS MATERIALIZED (
+            SELECT k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.cycle_end,
+                   CASE WHEN EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'person' AND x.subject_id = d.person_id
+                                     AND (x.client_id IS NULL OR x.client_id = k.client_id)
+                                     AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL)
+                          OR EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'case' AND x.subject_id = k.id
+                                     AND x.kind IN ('deceased', 'suspected_fraud') AND x.lifted_at_ms IS NULL)
+                        THEN 1 ELSE 0 END AS deducted,
+                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                    WHERE r.case_id = k.id AND r.currency = k.currency
+                          AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end) AS repaid_e4
+            FROM cycles y JOIN cases k ON k.batch_id = y.id JOIN debtors d ON d.id = k.debtor_id
+            WHERE k.revealed_at_ms IS NOT NULL AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4))
+      SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
              CAST(SUM(deducted) AS BIGINT) AS deducted_cases,
              CAST(SUM(CASE WHEN deducted = 1 THEN placed_e4 ELSE 0 END) AS BIGINT) AS deducted_e4,
              CAST(SUM(CASE WHEN deducted = 1 THEN 0 ELSE repaid_e4 END) AS BIGINT) AS repaid_e4,
              COUNT(CASE WHEN deducted = 0 AND cycle_end > $3 THEN 1 END) AS running
-      FROM (SELECT client_id, contract_id, bucket, currency, placed_e4, cycle_end,
-                   CASE WHEN EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'person' AND x.subject_id = person_id
-                                     AND (x.client_id IS NULL OR x.client_id = placed.client_id)
-                                     AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL)
-                          OR EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'case' AND x.subject_id = case_id
-                                     AND x.kind IN ('deceased', 'suspected_fraud') AND x.lifted_at_ms IS NULL)
-                        THEN 1 ELSE 0 END AS deducted,
-                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                    WHERE r.case_id = placed.case_id AND r.currency = placed.currency
-                          AND r.paid_on >= placed_on AND r.paid_on < cycle_end) AS repaid_e4
-            FROM (SELECT k.id AS case_id, k.client_id, b.contract_id, k.bucket, k.currency, k.placed_e4, b.placed_on,
-                         d.person_id, ", $cycle_end, " AS cycle_end
-                  FROM batches b JOIN cases k ON k.batch_id = b.id JOIN debtors d ON d.id = k.debtor_id
-                  WHERE b.placed_on BETWEEN $1 AND $2 AND k.revealed_at_ms IS NOT NULL
-                        AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4)) AS placed) AS counted
+      FROM counted
       GROUP BY client_id, contract_id, bucket, currency"
         )
     };

@@ -211,7 +211,7 @@ pub struct Report {
     /// What has to be known to read it: limits, thresholds, days left out.
     pub notes: Vec<String>,
     /// Corrections made to these days after they were sealed. The figures hold them.
-    pub corrections: usize,
+    pub corrections: i64,
     /// One query that reproduces it, in the dialect of the database that was asked.
     pub sql: String,
 }
@@ -296,7 +296,7 @@ pub async fn read(tx: &mut Tx, asked: &Asked, frame: Frame<'_>) -> Result<Report
         Name::Refusals => refusals::read(tx, &within).await?,
     };
     let corrections = match body.sealed {
-        true => corrections::list(tx, &from_text, &to_text).await?.len(),
+        true => corrections::count(tx, &from_text, &to_text).await?,
         false => 0,
     };
     let sql = format!(

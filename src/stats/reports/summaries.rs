@@ -51,7 +51,7 @@ pub(super) async fn teams(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repo
         .into_iter()
         .map(|m| (m.agent, m.team_code.unwrap_or_default()))
         .collect();
-    for spent in agent_days::read(tx, within.from_text, within.to_text, None).await? {
+    for spent in agent_days::totals(tx, within.from_text, within.to_text).await? {
         if spent.spans == 0 && spent.ms == 0 {
             continue;
         }
