@@ -20,11 +20,12 @@ macro_rules! sums {
             FROM batches b WHERE b.placed_on BETWEEN $1 AND $2),
            counted AS MATERIALIZED (
             SELECT k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.cycle_end,
-                   CASE WHEN EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'person' AND x.subject_id = d.person_id
-                                     AND (x.client_id IS NULL OR x.client_id = k.client_id)
-                                     AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL)
-                          OR EXISTS (SELECT 1 FROM bars x WHERE x.scope = 'case' AND x.subject_id = k.id
-                                     AND x.kind IN ('deceased', 'suspected_fraud') AND x.lifted_at_ms IS NULL)
+                   CASE WHEN d.person_id IN (SELECT subject_id FROM bars WHERE scope = 'person' AND kind = 'deceased'
+                                             AND lifted_at_ms IS NULL AND client_id IS NULL)
+                          OR (d.person_id, k.client_id) IN (SELECT subject_id, client_id FROM bars WHERE scope = 'person'
+                                             AND kind = 'deceased' AND lifted_at_ms IS NULL AND client_id IS NOT NULL)
+                          OR k.id IN (SELECT subject_id FROM bars WHERE scope = 'case'
+                                      AND kind IN ('deceased', 'suspected_fraud') AND lifted_at_ms IS NULL)
                         THEN 1 ELSE 0 END AS deducted,
                    (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
                     WHERE r.case_id = k.id AND r.currency = k.currency

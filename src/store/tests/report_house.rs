@@ -289,6 +289,16 @@ async fn money(test: &Test, house: &House) {
         ),
     )
     .await;
+    // Dead for one client only: of the case of that client, and of one of another's.
+    for (n, client) in [(1, house.targets[1].client), (9, house.targets[1].client)] {
+        let text = format!(
+            "INSERT INTO bars (scope, subject_id, client_id, kind, reason, from_ms, actor)
+             SELECT 'person', d.person_id, {client}, 'deceased', 'said so', 0, 'x' FROM cases k
+                    JOIN debtors d ON d.id = k.debtor_id WHERE k.id = {}",
+            house.targets[n].case
+        );
+        run(&mut tx, text).await;
+    }
     for (n, lifted) in [(3, "NULL"), (6, "7")] {
         let text = format!(
             "INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor, lifted_at_ms)

@@ -270,6 +270,8 @@ on_both! {
         assert_eq!(line("o'bank", "above_360"), ["1", "0", "106.00", "0", "0.00", "65.00", "0.6132", "0.4000", "0.0500", "full", "18.525"]);
         // The second client's cycle still runs. Case 4: 610,000 and 40,000 of 1,040,000, 62.5 %: 13.33 % of that is the fee.
         assert_eq!(line("Zbank", "to_90"), ["1", "1", "104.00", "0", "0.00", "65.00", "0.6250", "0.8500", "0.6000", "reduced", "8.6645"]);
+        // Case 1: dead for its own client; case 9 above is one of another client's.
+        assert_eq!(line("Zbank", "to_180")[3..7], ["1", "101.00", "0.00", ""]);
         // The third has no contract.
         assert!(report.rows.iter().any(|row| row[0] == Cell::Text("abank".into()) && row[11] == Cell::Rate(None)));
     }
