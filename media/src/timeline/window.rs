@@ -107,10 +107,11 @@ impl Window {
         filled as u64
     }
 
-    /// Moves everything from `from` on `by` samples earlier; what lies below `fixed` stays.
+    /// Moves everything from `from` on `by` samples earlier; what lies below `fixed` stays, and so does what is due to be
+    /// written, whether or not the other side has let it be written yet.
     pub(super) fn shift(&mut self, from: i64, fixed: u64, by: u64, edges: Edges) -> Unplaced {
         let mut unplaced = Unplaced::default();
-        let from = (from.max(0) as u64).max(fixed).max(edges.written);
+        let from = (from.max(0) as u64).max(fixed).max(edges.floor);
         for old in from..self.end {
             let (word, bit) = place_of(old);
             if self.filled[word] & bit == 0 {
