@@ -111,7 +111,7 @@ pub async fn fill(raw: &mut Raw, shape: Shape) -> bool {
         "SET session_replication_role = origin; SET synchronous_commit = on"
     })
     .await;
-    raw.analyse().await;
+    raw.settle().await;
     true
 }
 
@@ -244,11 +244,12 @@ fn picks(raw: &Raw, first: i64, last: i64, shape: Shape, hour: &str) -> String {
         ..
     } = shape;
     let per_batch = shape.per_batch();
+    let at_work = batches.min(60);
     let r = |salt, below| random("n.i", salt, below);
     format!(
         "(SELECT g.*, (g.batch - 1) * {per_batch} + g.which % {per_batch} + 1 AS case_id,
                  {FIRST_MS} + g.day * {DAY_MS} + g.hour * 3600000 + g.r * 3600 AS began
-          FROM (SELECT f.*, CASE WHEN f.day * {batches} / {days} < 60 THEN f.young ELSE f.day * {batches} / {days} - 59 + f.young END
+          FROM (SELECT f.*, CASE WHEN f.day * {batches} / {days} < {at_work} THEN f.young ELSE f.day * {batches} / {days} - {at_work} + 1 + f.young END
                        + 1 AS batch
                 FROM (SELECT n.i, CASE WHEN n.i >= {attempts} THEN {days} - 1 ELSE n.i * {days} / {attempts} END AS day, {} AS r,
                              {} AS hour, {} AS pick, {} AS young, {} AS which, {} AS c, {} AS talk, {} AS first
@@ -256,7 +257,7 @@ fn picks(raw: &Raw, first: i64, last: i64, shape: Shape, hour: &str) -> String {
         r(4, 1000),
         hour,
         r(7, 30),
-        r(1, 60),
+        r(1, at_work),
         r(2, 30_000),
         r(9, 1000),
         r(11, 30_000),

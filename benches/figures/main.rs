@@ -3,7 +3,8 @@
 //! ended, beside a bare insert of the same rows.
 //!
 //! `make bench`, or `cargo bench --bench figures -- --attempts 1000000 --only sqlite`. `--dir DIR` keeps SQLite's file, so that
-//! a second run need not fill it again. Fewer attempts make fewer days, each as full. The attempts are made in the database by arithmetic, the same in every run.
+//! a second run need not fill it again, and so does `--postgres postgres://…`, an empty database of a server of one's own.
+//! Fewer attempts make fewer days, each as full. The attempts are made in the database by arithmetic, the same in every run.
 //!
 //! Times are wall clock; where others use the machine, compare ratios of one run.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
@@ -35,6 +36,7 @@ struct Wanted {
     attempts: i64,
     only: Option<String>,
     dir: Option<PathBuf>,
+    postgres: Option<String>,
     part: Option<String>,
 }
 
@@ -57,15 +59,21 @@ fn main() {
         runtime.block_on(measure(location, &wanted));
     }
     if on("postgres") {
-        let server = postgres::Server::start(&[
-            "shared_buffers=1GB",
-            "max_wal_size=4GB",
-            "maintenance_work_mem=512MB",
-            "checkpoint_timeout=15min",
-        ]);
-        let address = runtime.block_on(server.create_database());
+        let (address, server) = match &wanted.postgres {
+            Some(address) => (address.clone(), None),
+            None => {
+                let server = postgres::Server::start(&[
+                    "shared_buffers=1GB",
+                    "max_wal_size=4GB",
+                    "maintenance_work_mem=512MB",
+                    "checkpoint_timeout=15min",
+                ]);
+                (runtime.block_on(server.create_database()), Some(server))
+            }
+        };
         println!("\nPostgreSQL, fsync and synchronous_commit on");
         runtime.block_on(measure(Location::Postgres(address.into()), &wanted));
+        drop(server);
     }
 }
 
@@ -93,7 +101,7 @@ async fn measure(location: Location, wanted: &Wanted) {
             began.elapsed().as_secs_f64(),
             done.longest.as_millis()
         );
-        raw.analyse().await;
+        raw.settle().await;
     }
     let part = |name: &str| wanted.part.as_deref().is_none_or(|part| part == name);
     if part("reports") {
@@ -119,6 +127,7 @@ fn arguments() -> Wanted {
         attempts: 10_000_000,
         only: None,
         dir: None,
+        postgres: None,
         part: None,
     };
     let mut args = std::env::args().skip(1);
@@ -129,10 +138,11 @@ fn arguments() -> Wanted {
             "--only" => wanted.only = Some(value()),
             "--part" => wanted.part = Some(value()),
             "--dir" => wanted.dir = Some(value().into()),
+            "--postgres" => wanted.postgres = Some(value()),
             // Cargo's own.
             "--bench" => {}
             other => panic!(
-                "{other} is not known; --attempts N --only sqlite|postgres --dir DIR --part reports|catalogue|closings"
+                "{other} is not known; --attempts N --only sqlite|postgres --dir DIR --postgres ADDRESS --part reports|catalogue|closings"
             ),
         }
     }

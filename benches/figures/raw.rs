@@ -88,13 +88,10 @@ impl Raw {
         }
     }
 
-    /// What a database does by itself in time, done now.
-    pub async fn analyse(&mut self) {
+    /// What a database does by itself in time, done now. SQLite never counts its tables by itself.
+    pub async fn settle(&mut self) {
         match self {
-            Raw::Sqlite(_) => {
-                self.run("PRAGMA analysis_limit = 1000; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)")
-                    .await;
-            }
+            Raw::Sqlite(_) => self.run("PRAGMA wal_checkpoint(TRUNCATE)").await,
             Raw::Postgres(_) => self.run("VACUUM ANALYZE").await,
         }
     }

@@ -131,9 +131,7 @@ pub async fn plan(
         let (piece, later) = rest.split_at((pieces.size() as usize).min(rest.len()));
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
-        for given in piece {
-            allocations::insert_item(&mut tx, id, given).await?;
-        }
+        allocations::insert_items(&mut tx, id, piece).await?;
         tx.commit().await?;
         let took = clock.monotonic().saturating_duration_since(began);
         pieces.took(u32::try_from(piece.len()).unwrap_or(u32::MAX), took);

@@ -206,7 +206,11 @@ pub async fn run(
     );
     let done = done.await;
     lock.release().await;
-    done.map(|()| import.report)
+    done?;
+    if let Err(error) = db.count_tables().await {
+        tracing::warn!(%error, "the tables are counted later, by the database itself");
+    }
+    Ok(import.report)
 }
 
 /// Sweeps what imports that broke off have written, and carries out what was decided. For the daemon's start; does nothing
@@ -243,6 +247,7 @@ async fn recover_locked(db: &Db, clock: &Clock) -> Result<usize, ImportError> {
 async fn sweep(db: &Db, clock: &Clock, id: i64, state: State) -> Result<(), ImportError> {
     let mut pace = Pace::new(db.one_writer());
     loop {
+        pace.turn().await;
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
         let more = imports::sweep_some(&mut tx, id, pace.rows()).await?;
@@ -253,7 +258,7 @@ async fn sweep(db: &Db, clock: &Clock, id: i64, state: State) -> Result<(), Impo
         if !more {
             return Ok(());
         }
-        pace.after(clock.monotonic() - began).await;
+        pace.after(clock.monotonic() - began);
     }
 }
 
@@ -267,6 +272,7 @@ async fn apply(
 ) -> Result<(), ImportError> {
     let mut pace = Pace::new(db.one_writer());
     loop {
+        pace.turn().await;
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
         // Revealing a row is far quicker than changing one.
@@ -276,9 +282,10 @@ async fn apply(
         if revealed == 0 {
             break;
         }
-        pace.after(clock.monotonic() - began).await;
+        pace.after(clock.monotonic() - began);
     }
     loop {
+        pace.turn().await;
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
         let changes = imports::staged(&mut tx, id, pace.rows()).await?;
@@ -298,7 +305,7 @@ async fn apply(
         if changes.is_empty() {
             return Ok(());
         }
-        pace.after(clock.monotonic() - began).await;
+        pace.after(clock.monotonic() - began);
     }
 }
 
@@ -617,6 +624,7 @@ impl Import<'_> {
                 Plan::Joined | Plan::Same | Plan::Faulty(_) => {}
             }
         }
+        self.pace.turn().await;
         let mut tx = self.db.begin().await?;
         let began = self.clock.monotonic();
         imports::fence(&mut tx, written.import, self.report.counts.read).await?;
@@ -634,7 +642,7 @@ impl Import<'_> {
         points += case_bulk::enter_people(&mut tx, &more, now_ms).await?;
         imports::stage(&mut tx, written.import, staged).await?;
         tx.commit().await?;
-        self.pace.after(self.clock.monotonic() - began).await;
+        self.pace.after(self.clock.monotonic() - began);
         Ok(points)
     }
 

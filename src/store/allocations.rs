@@ -3,7 +3,7 @@
 //! A plan is written, shown, carried out in pieces that hold the writer for a moment each, and undone as a whole. A case
 //! that changed hands or was ended since the plan is left as it is, and so is, when undoing, one that was dealt again.
 
-use super::{Error, Result, Tx, db::Row};
+use super::{Error, Result, Tx, db::Row, many::Many};
 use crate::{
     cases::allocation::{Given, Owner},
     ids::{AgentId, AllocationId, CaseId, TeamId},
@@ -92,13 +92,17 @@ macro_rules! owner {
     };
 }
 
+pub(crate) static ITEMS: Many = Many::new(
+    "write the cases of an allocation",
+    "INSERT INTO allocation_items (allocation_id, case_id, from_team_id, from_agent_id, to_team_id, to_agent_id) VALUES ",
+    &[""; 6],
+    "",
+);
+
 statements! {
     INSERT("write an allocation") =
         "INSERT INTO allocations (method, query, state, actor, created_at_ms, changed_at_ms)
          VALUES ($1, $2, 'planned', $3, $4, $4) RETURNING id";
-    ITEM("write a case of an allocation") =
-        "INSERT INTO allocation_items (allocation_id, case_id, from_team_id, from_agent_id, to_team_id, to_agent_id)
-         VALUES ($1, $2, $3, $4, $5, $6)";
     BY_ID("read an allocation") =
         "SELECT id, method, query, state, actor, created_at_ms, changed_at_ms FROM allocations WHERE id = $1";
     LIST("list the allocations") =
@@ -171,17 +175,22 @@ pub async fn insert(
     Ok(AllocationId::new(row.get("id")?))
 }
 
-/// Writes a case of an allocation.
-pub async fn insert_item(tx: &mut Tx, id: AllocationId, given: &Given) -> Result<()> {
-    let args = args![
-        id,
-        given.case,
-        given.from.team,
-        given.from.agent,
-        given.to.team,
-        given.to.agent
-    ];
-    tx.execute(&ITEM, args).await.map(drop)
+/// Writes cases of an allocation.
+pub async fn insert_items(tx: &mut Tx, id: AllocationId, given: &[Given]) -> Result<()> {
+    let row = |given: &Given| {
+        args![
+            id,
+            given.case,
+            given.from.team,
+            given.from.agent,
+            given.to.team,
+            given.to.agent
+        ]
+    };
+    ITEMS
+        .run(tx, given.iter().map(row).collect())
+        .await
+        .map(drop)
 }
 
 /// The allocation with this id.

@@ -45,6 +45,17 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(4, "figures", "0004_figures.sql"),
 ];
 
+/// Begins a deciding transaction on PostgreSQL, which plans its statements as SQLite does: by index, one row after the
+/// other, and once for each connection. Its own choice follows statistics: before a table's first ANALYZE it read all
+/// attempts for one decision, and with them it planned anew each time, which took longer than to run.
+const DECIDE: &str =
+    "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
+/// Begins a reading transaction on PostgreSQL. A report over a year and one over a day want different plans: one made for
+/// whatever is asked read the roll-ups of every dimension for one of them.
+const LOOK: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+
 /// Where the data lies.
 #[derive(Debug, Clone)]
 pub enum Location {
@@ -233,7 +244,8 @@ impl Db {
         let patience_ms = options.patience.as_millis().to_string();
         let connect = connect
             .application_name("ringfence")
-            .options([("lock_timeout", patience_ms.as_str())])
+            // Statements take milliseconds; to compile one takes longer.
+            .options([("lock_timeout", patience_ms.as_str()), ("jit", "off")])
             .disable_statement_logging();
         let failed = |e: sqlx::Error| Error::from_sqlx(ACT, &name, &e);
         let pool = PgPoolOptions::new()
@@ -256,6 +268,16 @@ impl Db {
 
     /// Begins a transaction that writes. On SQLite it is the only one; on PostgreSQL take [`super::guards`] first.
     pub async fn begin(&self) -> Result<Tx> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// Begins a transaction that decides about one call: a writing one whose look-ups go by index whatever the database
+    /// knows of its tables.
+    pub async fn begin_deciding(&self) -> Result<Tx> {
+        self.begin_with(DECIDE).await
+    }
+
+    async fn begin_with(&self, postgres: &'static str) -> Result<Tx> {
         const ACT: &str = "begin a transaction";
         self.check_file(ACT)?;
         let begun = async {
@@ -263,7 +285,7 @@ impl Db {
                 Pools::Sqlite { write, .. } => {
                     Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?)
                 }
-                Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+                Pools::Postgres(pool) => Inner::Postgres(pool.begin_with(postgres).await?),
             })
         };
         // One second more than the driver's own limits, whose errors say more.
@@ -283,10 +305,7 @@ impl Db {
         let begun = async {
             Ok(match &self.pools {
                 Pools::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
-                Pools::Postgres(pool) => Inner::Postgres(
-                    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                        .await?,
-                ),
+                Pools::Postgres(pool) => Inner::Postgres(pool.begin_with(LOOK).await?),
             })
         };
         let inner = self
@@ -361,6 +380,23 @@ impl Db {
                 self.within(ACT, Some(self.patience * 2), asked).await
             }
         }
+    }
+
+    /// Has PostgreSQL count what an import has filled, which it would do by itself a minute later: until then it guesses.
+    /// SQLite never needs it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; nothing but speed depends on it.
+    pub async fn count_tables(&self) -> Result<()> {
+        const ACT: &str = "count the rows of tables";
+        let Pools::Postgres(pool) = &self.pools else {
+            return Ok(());
+        };
+        let counted = async {
+            let tables = "ANALYZE persons, debtors, batches, cases, numbers, contacts, contact_points, addresses, repayments";
+            sqlx::raw_sql(tables).execute(pool).await.map(drop)
+        };
+        self.within(ACT, None, counted).await
     }
 
     /// Asks the database for nothing: readiness.
@@ -657,6 +693,37 @@ impl Tx {
             }
         };
         self.db.within("undo a transaction", self.limit, done).await
+    }
+
+    /// How the database would run a statement, whatever the values, line by line: for the test that nothing is read from
+    /// end to end.
+    #[cfg(test)]
+    pub(crate) async fn plan(&mut self, sql: &Sql) -> Result<Vec<String>> {
+        use sqlx::AssertSqlSafe;
+        let nothing = vec!["NULL"; sql.parameters()].join(", ");
+        let call = if nothing.is_empty() {
+            "asked".to_owned()
+        } else {
+            format!("asked({nothing})")
+        };
+        let done = async {
+            Ok(match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text));
+                    let rows = sqlx::raw_sql(text).fetch_all(&mut **tx).await?;
+                    rows.iter().map(|row| row.get("detail")).collect()
+                }
+                Inner::Postgres(tx) => {
+                    let text = AssertSqlSafe(format!("PREPARE asked AS {}", sql.text));
+                    sqlx::raw_sql(text).execute(&mut **tx).await?;
+                    let text = AssertSqlSafe(format!("EXPLAIN EXECUTE {call}"));
+                    let rows = sqlx::raw_sql(text).fetch_all(&mut **tx).await?;
+                    sqlx::raw_sql("DEALLOCATE asked").execute(&mut **tx).await?;
+                    rows.iter().map(|row| row.get(0)).collect()
+                }
+            })
+        };
+        self.db.within(sql.act, self.limit, done).await
     }
 
     /// Has the database parse a statement without running it, for the test of all statements.

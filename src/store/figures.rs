@@ -45,15 +45,17 @@ statements! {
     REFUSALS("count refusals") =
         "SELECT client_id, reasons, COUNT(*) AS refusals FROM receipts
          WHERE allowed = 0 AND at_ms >= $1 AND at_ms < $2 GROUP BY client_id, reasons ORDER BY client_id, reasons";
+    /// Materialized, or PostgreSQL adds up each promise's repayments once for every column that uses the sum.
     PROMISES("count promises") =
-        "SELECT client_id, agent_id, COUNT(*) AS promises, COUNT(CASE WHEN paid_e4 >= promise_e4 THEN 1 END) AS kept,
+        "WITH promised AS MATERIALIZED (
+             SELECT n.client_id, n.agent_id, n.promise_e4,
+                    (SELECT COALESCE(SUM(r.amount_e4), 0) FROM repayments r
+                     WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND n.promise_on) AS paid_e4
+             FROM notes n
+             WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL)
+         SELECT client_id, agent_id, COUNT(*) AS promises, COUNT(CASE WHEN paid_e4 >= promise_e4 THEN 1 END) AS kept,
                 CAST(SUM(promise_e4) AS BIGINT) AS promised_e4, CAST(SUM(paid_e4) AS BIGINT) AS paid_e4
-         FROM (SELECT n.client_id, n.agent_id, n.promise_e4,
-                      (SELECT COALESCE(SUM(r.amount_e4), 0) FROM repayments r
-                       WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND n.promise_on) AS paid_e4
-               FROM notes n
-               WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL) AS promised
-         GROUP BY client_id, agent_id ORDER BY client_id, agent_id";
+         FROM promised GROUP BY client_id, agent_id ORDER BY client_id, agent_id";
     TEAMS("list the teams") = "SELECT id, code FROM teams ORDER BY id";
     PLACED("add up what was placed") =
         "SELECT k.client_id, b.contract_id, k.bucket, k.currency, COUNT(*) AS cases,

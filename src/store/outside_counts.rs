@@ -111,17 +111,17 @@ statements! {
          WHERE d.person_id = $1 AND t.relation IN ('debtor', 'joint_debtor') AND o.day_ended_ms > $2");
     OF_THIRD_CASE("add up the outside counts of a case's third parties") = sums!(
         "SELECT o.attempts, o.connected, o.day_ended_ms FROM outside_counts o
-         WHERE o.case_id = $1 AND o.day_ended_ms > $2 AND (o.number_id IS NULL OR EXISTS (
-             SELECT 1 FROM contact_points p JOIN contacts t ON t.id = p.contact_id
-             WHERE p.case_id = o.case_id AND p.number_id = o.number_id
-               AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')))");
+         WHERE o.case_id = $1 AND o.day_ended_ms > $2 AND (o.number_id IS NULL OR o.number_id IN (
+             SELECT p.number_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+             WHERE p.case_id = $1 AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')))");
     OF_THIRD_PERSON("add up the outside counts of a person's third parties") = sums!(
         "SELECT o.attempts, o.connected, o.day_ended_ms
          FROM debtors d JOIN cases c ON c.debtor_id = d.id JOIN outside_counts o ON o.case_id = c.id
-         WHERE d.person_id = $1 AND o.day_ended_ms > $2 AND (o.number_id IS NULL OR EXISTS (
-             SELECT 1 FROM contact_points p JOIN contacts t ON t.id = p.contact_id
-             WHERE p.case_id = o.case_id AND p.number_id = o.number_id
-               AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')))");
+         WHERE d.person_id = $1 AND o.day_ended_ms > $2 AND (o.number_id IS NULL OR (o.case_id, o.number_id) IN (
+             SELECT p.case_id, p.number_id
+             FROM debtors e JOIN cases k ON k.debtor_id = e.id JOIN contact_points p ON p.case_id = k.id
+                  JOIN contacts t ON t.id = p.contact_id
+             WHERE e.person_id = $1 AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')))");
     LIST("list the outside counts of a case") =
         "SELECT client_id, case_id, number_id, on_date, day_began_ms, day_ended_ms, attempts, connected, source
          FROM outside_counts WHERE case_id = $1 ORDER BY on_date DESC, source, number_id";

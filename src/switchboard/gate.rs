@@ -73,7 +73,7 @@ impl Gate {
         call: CallId,
         receipt: ReceiptId,
     ) -> Result<Option<Gated>, DialError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_deciding().await?;
         if let Some(key) = &request.key
             && let Some(answer) = Self::known(&mut tx, key).await?
         {

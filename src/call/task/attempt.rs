@@ -25,7 +25,7 @@ impl CallTask {
                 return Done::Seizure(Input::SeizureFailed);
             }
             let marked = async {
-                let mut tx = floor.db.begin().await?;
+                let mut tx = floor.db.begin_deciding().await?;
                 let seizure = store::attempts::mark_seizure(&mut tx, call, floor.clock.wall_ms()).await?;
                 tx.commit().await.map(|()| seizure)
             };

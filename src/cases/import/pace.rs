@@ -1,16 +1,20 @@
 //! How many rows a piece has, so that it holds the database's one writer for some twenty milliseconds, and how long the
 //! gap behind it is, in which a call finds its turn.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
+
+use tokio::time::Sleep;
 
 /// What a piece should take; the limit is 50 ms.
-const WANTED: Duration = Duration::from_millis(18);
+const WANTED: Duration = Duration::from_millis(24);
 /// Another process asks SQLite for its turn again and again, so that it needs a gap it can hit.
 const GAP: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
 pub(super) struct Pace {
     rows: u32,
     gaps: bool,
+    /// Begins with the end of the piece before: what is read and compared meanwhile is part of it.
+    gap: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
@@ -18,6 +22,7 @@ impl Pace {
         Self {
             rows: 40,
             gaps: one_writer,
+            gap: None,
         }
     }
 
@@ -26,8 +31,15 @@ impl Pace {
         self.rows
     }
 
-    /// A piece took so long: fits the next one, and leaves a gap.
-    pub(super) async fn after(&mut self, took: Duration) {
+    /// Waits until the gap behind the piece before is over; before each piece.
+    pub(super) async fn turn(&mut self) {
+        if let Some(gap) = self.gap.take() {
+            gap.await;
+        }
+    }
+
+    /// A piece took so long and is over now: fits the next one, and begins the gap.
+    pub(super) fn after(&mut self, took: Duration) {
         self.rows = if took > WANTED * 2 {
             (self.rows / 2).max(5)
         } else if took > WANTED {
@@ -36,7 +48,7 @@ impl Pace {
             (self.rows + self.rows / 8 + 1).min(1_000)
         };
         if self.gaps {
-            tokio::time::sleep(took.clamp(GAP.0, GAP.1)).await;
+            self.gap = Some(Box::pin(tokio::time::sleep(took.clamp(GAP.0, GAP.1))));
         }
     }
 }

@@ -18,6 +18,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         &events::INSERT,
         &notes::DRAFTS,
         &agent_days::ADD,
+        &allocations::ITEMS,
         attempts::MANY[0],
         attempts::MANY[1],
     ];
