@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::asterisk::Asterisk;
 use support::daemon::{Daemon, Database, Setup};
 use support::floor::Floor;
-use support::web::{Answer, Web, bearer, until, whole_call};
+use support::web::{Web, send, until, whole_call};
 
 on_each_database!(a_day_on_the_floor);
 
@@ -19,15 +19,6 @@ const MORNING: &str = "2026-03-10 02:00:00";
 /// Answers at once, speaks 400 Hz, hangs up after two seconds.
 const SHORT: &str = "+8613800132102";
 const ALSO_SHORT: &str = "+8613800232102";
-
-fn send(web: &Web, method: &str, path: &str, token: &str, body: &Value) -> Answer {
-    let headers = [
-        ("authorization", bearer(token)),
-        ("content-type", "application/json".to_owned()),
-    ];
-    let headers = headers.each_ref().map(|(name, value)| (*name, &**value));
-    web.ask(method, path, &headers, body.to_string().as_bytes())
-}
 
 fn own_state(web: &Web, token: &str) -> String {
     let state = web.get("/api/v1/agent/state", token).json();

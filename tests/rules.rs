@@ -14,7 +14,7 @@ use support::asterisk::Asterisk;
 use support::daemon::{Daemon, Database, Setup};
 use support::eventually;
 use support::floor::{CLIENT, Floor};
-use support::web::{Answer, Web, bearer, dial, until, whole_call};
+use support::web::{Web, dial, send, until, whole_call};
 
 on_each_database!(
     a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing,
@@ -30,15 +30,6 @@ const SHORT: &str = "+8613800132102";
 /// Answers at once, speaks 440 Hz, stays.
 const STAYS: &str = "+8613800131440";
 const SOON: Duration = Duration::from_secs(20);
-
-fn send(web: &Web, method: &str, path: &str, token: &str, body: &Value) -> Answer {
-    let headers = [
-        ("authorization", bearer(token)),
-        ("content-type", "application/json".to_owned()),
-    ];
-    let headers = headers.each_ref().map(|(name, value)| (*name, &**value));
-    web.ask(method, path, &headers, body.to_string().as_bytes())
-}
 
 /// Clicks and gives the codes of the reasons why not, each proven by its receipt alone.
 fn refused(web: &Web, floor: &Floor, point: i64) -> Vec<String> {

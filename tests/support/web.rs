@@ -119,19 +119,19 @@ impl Web {
     }
 }
 
-/// A click.
-pub fn dial(web: &Web, token: &str, body: &Value) -> Answer {
+/// A request with a token and a body of JSON.
+pub fn send(web: &Web, method: &str, path: &str, token: &str, body: &Value) -> Answer {
     let headers = [
         ("authorization", bearer(token)),
         ("content-type", "application/json".to_owned()),
     ];
     let headers = headers.each_ref().map(|(name, value)| (*name, &**value));
-    web.ask(
-        "POST",
-        "/api/v1/calls",
-        &headers,
-        body.to_string().as_bytes(),
-    )
+    web.ask(method, path, &headers, body.to_string().as_bytes())
+}
+
+/// A click.
+pub fn dial(web: &Web, token: &str, body: &Value) -> Answer {
+    send(web, "POST", "/api/v1/calls", token, body)
 }
 
 /// Asks until the answer is as wanted.
