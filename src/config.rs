@@ -309,8 +309,18 @@ impl Config {
             path: path.into(),
             source,
         })?;
-        let overrides = std::env::vars()
-            .filter_map(|(k, v)| Some((k.strip_prefix("RINGFENCE__")?.to_owned(), v)));
+        let mut overrides = Vec::new();
+        // Other programs' variables may be no UTF-8; ours may not.
+        for (key, value) in std::env::vars_os() {
+            let Some(name) = key.to_str().and_then(|key| key.strip_prefix("RINGFENCE__")) else {
+                continue;
+            };
+            let value = value.into_string().map_err(|_| ConfigError::Parse {
+                path: path.into(),
+                message: format!("RINGFENCE__{name}: the variable's value is not UTF-8"),
+            })?;
+            overrides.push((name.to_owned(), value));
+        }
         Self::parse(&text, path, overrides)
     }
 

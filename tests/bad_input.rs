@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -157,6 +158,29 @@ fn a_configuration_that_is_none_is_refused_with_its_place_and_what_is_right() {
         at(&format!("{good}\n[policy]\n{rules}\n"));
         refused(&setup, &["policy.", word]);
     }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named_if_it_is_ours_and_ignored_if_not() {
+    let (_net, _pbx, setup) = house();
+    let config = setup.config_path();
+    let run = |name: &str| {
+        let odd = std::ffi::OsStr::from_bytes(b"\xff/tmp");
+        setup
+            .command(&["users", "list", "--config", &config.to_string_lossy()])
+            .env(name, odd)
+            .output()
+            .unwrap()
+    };
+    assert!(run("ANOTHER_PROGRAMS").status.success());
+    let ours = run("RINGFENCE__log__level");
+    let text = String::from_utf8_lossy(&ours.stderr).into_owned();
+    assert_eq!(ours.status.code(), Some(1), "{text}");
+    readable(&text);
+    assert!(
+        text.contains("RINGFENCE__log__level: the variable's value is not UTF-8"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use support::asterisk::Asterisk;
 use support::daemon::{Daemon, Database, Setup};
 use support::floor::Floor;

@@ -43,7 +43,7 @@ impl Supervisor {
             Err(error) if error.is_panic() => {
                 tracing::error!(%call, %error, "a call's task broke off; it is settled now");
                 metrics::counter!("ringfence_calls_broken_off_total").increment(1);
-                let cause = self.broken.clone().settle().await;
+                let cause = Box::pin(self.broken.clone().settle()).await;
                 self.herald.ended(cause.unwrap_or(Cause::Internal));
             }
             // The runtime ends; the next start settles it.

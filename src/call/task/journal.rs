@@ -111,10 +111,11 @@ impl Journal {
 async fn write(dialogs: Dialogs, mut pending: mpsc::Receiver<Change>) {
     while let Some(change) = pending.recv().await {
         let written = match change {
+            // Boxed: a writer that waits, as it does for most of a call, holds no room for what it writes with.
             Change::Put(leg, snapshot, answer) => {
-                acknowledged_in_time(dialogs.put(leg, snapshot), answer).await
+                Box::pin(acknowledged_in_time(dialogs.put(leg, snapshot), answer)).await
             }
-            Change::Remove(leg) => dialogs.remove(leg).await,
+            Change::Remove(leg) => Box::pin(dialogs.remove(leg)).await,
             Change::Follow(leg, dialog, journal) => {
                 tokio::spawn(follow_to_its_end(leg, *dialog, journal));
                 Ok(())

@@ -233,7 +233,8 @@ impl CallTask {
                 self.herald.publish(event);
             }
             if let Some(effect) = self.machine.poll_effect() {
-                self.carry_out(effect).await;
+                // Boxed, and so is what follows the end: a call that talks holds no room for its other states.
+                Box::pin(self.carry_out(effect)).await;
                 continue;
             }
             if !self.ready.is_empty() {
@@ -245,7 +246,7 @@ impl CallTask {
             let happened = self.wait(self.machine.next_timeout()).await;
             self.on(happened).await;
         }
-        self.linger().await;
+        Box::pin(self.linger()).await;
     }
 
     async fn wait(&mut self, until: Option<Instant>) -> Happened {

@@ -7,8 +7,8 @@ use tokio::time::Sleep;
 
 /// What a piece should take; the limit is 50 ms.
 const WANTED: Duration = Duration::from_millis(24);
-/// Another process asks SQLite for its turn again and again, so that it needs a gap it can hit.
-const GAP: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+/// Another process asks SQLite for its turn every millisecond or two (`store/db.rs`), so that it needs a gap it can hit.
+const GAP: Duration = Duration::from_millis(5);
 
 pub(super) struct Pace {
     rows: u32,
@@ -48,7 +48,7 @@ impl Pace {
             (self.rows + self.rows / 8 + 1).min(1_000)
         };
         if self.gaps {
-            self.gap = Some(Box::pin(tokio::time::sleep(took.clamp(GAP.0, GAP.1))));
+            self.gap = Some(Box::pin(tokio::time::sleep(GAP)));
         }
     }
 }
