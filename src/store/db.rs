@@ -542,13 +542,15 @@ async fn begin_immediate(
     write: &SqlitePool,
     patience: Duration,
 ) -> sqlx::Result<Transaction<'static, Sqlite>> {
-    let deadline = tokio::time::Instant::now() + patience;
+    let mut patience = std::pin::pin!(tokio::time::sleep(patience));
     loop {
         match write.begin_with("BEGIN IMMEDIATE").await {
-            Err(sqlx::Error::Database(error))
-                if is_busy(&*error) && tokio::time::Instant::now() < deadline =>
-            {
-                tokio::time::sleep(AGAIN).await;
+            Err(sqlx::Error::Database(error)) if is_busy(&*error) => {
+                tokio::select! {
+                    biased;
+                    () = &mut patience => return Err(sqlx::Error::Database(error)),
+                    () = tokio::time::sleep(AGAIN) => {}
+                }
             }
             begun => return begun,
         }
