@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::asterisk::Asterisk;
 use support::daemon::{Daemon, Setup};
-use support::floor::{Floor, Store};
+use support::floor::{Floor, Store, add_user, other_client};
 use support::net::Net;
 use support::registrar::Registrar;
 use support::web::{Web, bearer, dial, whole_call};
@@ -24,41 +24,12 @@ const STAYS: &str = "+8613800134101";
 /// Answers at once, speaks 880 Hz, stays.
 const PATIENT: &str = "+8613800131880";
 
-fn add_user(setup: &Setup, name: &str, role: &str, more: &[&str]) -> String {
-    let mut arguments = vec!["users", "add", name, "--role", role];
-    arguments.extend(more);
-    setup.with_config(&arguments).trim().to_owned()
-}
-
-/// Enters a second client with one case.
-fn other_client(setup: &Setup) {
-    let file = setup.path("other.csv");
-    std::fs::write(
-        &file,
-        "case,debtor,name,relation,number\nX1,X1,Someone,debtor,+8613900131440\n",
-    )
-    .unwrap();
-    let file = file.to_string_lossy();
-    let arguments = [
-        "cases",
-        "import",
-        &file,
-        "--client",
-        "other",
-        "--batch",
-        "1",
-        "--new-client",
-        "Other",
-    ];
-    setup.with_config(&arguments);
-}
-
 #[test]
 fn everybody_sees_what_their_role_and_their_clients_allow_and_nothing_else() {
     let pbx = Asterisk::start();
     let setup = Setup::for_pbx(&pbx).at(MORNING);
     let floor = Floor::prepare(&setup, &["1620", "1630"], &[SHORT]);
-    other_client(&setup);
+    other_client(&setup, "+8613900131440");
     let mut people = BTreeMap::from([
         ("agent", floor.agents[0].clone()),
         ("colleague", floor.agents[1].clone()),
@@ -427,7 +398,7 @@ fn the_events_of_a_call_arrive_in_order_and_a_barred_token_hears_no_more() {
     let setup = Setup::for_pbx(&pbx).at(MORNING);
     let floor = Floor::prepare(&setup, &["1620", "1630"], &[STAYS, SHORT]);
     let other = add_user(&setup, "lead-bank", "lead", &["--client", "bank"]);
-    other_client(&setup);
+    other_client(&setup, "+8613900131440");
     let outside = add_user(&setup, "lead-other", "lead", &["--client", "other"]);
     let daemon = Daemon::start(&setup);
     let web = Web::new(setup.http());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, Setup};
-use support::floor::{CLIENT, Floor};
+use support::floor::{CLIENT, Floor, add_user, other_client};
 use support::net::Net;
 use support::registrar::Registrar;
 use support::web::{Web, bearer};
@@ -15,12 +15,6 @@ use support::web::{Web, bearer};
 /// 09:59:50 in China: ten seconds before the report below is due.
 const BEFORE_TEN: &str = "2026-03-10 01:59:50";
 const SOON: Duration = Duration::from_secs(60);
-
-fn add_user(setup: &Setup, name: &str, scope: &[&str]) -> String {
-    let mut arguments = vec!["users", "add", name, "--role", "lead"];
-    arguments.extend(scope);
-    setup.with_config(&arguments).trim().to_owned()
-}
 
 fn post(web: &Web, path: &str, token: &str, body: &Value) -> u16 {
     let headers = [
@@ -39,17 +33,14 @@ fn reports_are_served_within_an_accounts_clients_and_written_when_they_are_due()
     let folder = setup.path("reports");
     let setup = setup.set("reports.dir", folder.to_string_lossy().into_owned());
     let floor = Floor::prepare(&setup, &["1001"], &["+8613800131440"]);
-    let file = setup.path("other.csv");
-    std::fs::write(
-        &file,
-        "case,debtor,name,relation,number\nX1,X1,X,debtor,+8613900131440\n",
-    )
-    .unwrap();
-    let file = file.to_string_lossy();
-    let import = format!("cases import {file} --client other --batch 1 --new-client Other");
-    setup.with_config(&import.split(' ').collect::<Vec<_>>());
-    let both = add_user(&setup, "both", &["--client", CLIENT, "--client", "other"]);
-    let other = add_user(&setup, "other", &["--client", "other"]);
+    other_client(&setup, "+8613900131440");
+    let both = add_user(
+        &setup,
+        "both",
+        "lead",
+        &["--client", CLIENT, "--client", "other"],
+    );
+    let other = add_user(&setup, "other", "lead", &["--client", "other"]);
     let mut schedule: Vec<&str> =
         "stats schedule add ten --report refusals --period 1d --format xlsx --dir a/b --cron"
             .split(' ')

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, Database, Setup};
-use support::floor::{CLIENT, Floor};
+use support::floor::{CLIENT, Floor, add_user, other_client};
 use support::net::Net;
 use support::registrar::Registrar;
 use support::web::{Answer, Web, bearer};
@@ -304,12 +304,6 @@ fn house(database: Database) -> House {
     }
 }
 
-fn add_user(setup: &Setup, name: &str, role: &str, scope: &[&str]) -> String {
-    let mut arguments = vec!["users", "add", name, "--role", role];
-    arguments.extend(scope);
-    setup.with_config(&arguments).trim().to_owned()
-}
-
 fn every_route_of_the_document_answers_each_role_as_the_table_says(database: Database) {
     let house = house(database);
     let mut people = BTreeMap::from([('A', house.floor.agents[0].clone())]);
@@ -380,24 +374,7 @@ fn every_route_of_the_document_answers_each_role_as_the_table_says(database: Dat
 
 fn what_belongs_to_one_client_does_not_exist_for_those_of_another(database: Database) {
     let house = house(database);
-    let file = house.setup.path("other.csv");
-    std::fs::write(
-        &file,
-        "case,debtor,name,relation,number\nX1,X1,X,debtor,+8613900131441\n",
-    )
-    .unwrap();
-    let file = file.to_string_lossy();
-    house.setup.with_config(&[
-        "cases",
-        "import",
-        &file,
-        "--client",
-        "other",
-        "--batch",
-        "1",
-        "--new-client",
-        "Other",
-    ]);
+    other_client(&house.setup, "+8613900131441");
     let strangers: BTreeMap<char, String> = ROLES
         .into_iter()
         .map(|(letter, role)| {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::asterisk::Asterisk;
 use support::daemon::{Daemon, Database, Setup};
 use support::eventually;
-use support::floor::{CLIENT, Floor};
+use support::floor::{CLIENT, Floor, add_user, other_client};
 use support::web::{Web, dial, send, until, whole_call};
 
 on_each_database!(
@@ -141,34 +141,8 @@ fn a_letter_opens_the_hours_it_names_once_a_second_person_approved_it(database: 
     std::fs::write(dir.join(format!("{CLIENT}.toml")), rules).unwrap();
     let setup = setup.set("policy.dir", dir.to_string_lossy().into_owned());
     let floor = Floor::prepare(&setup, &["1620"], &[SHORT, STAYS]);
-    let stranger = [
-        "users",
-        "add",
-        "stranger",
-        "--role",
-        "compliance",
-        "--client",
-        "other",
-    ];
-    let file = setup.path("other.csv");
-    std::fs::write(
-        &file,
-        "case,debtor,name,relation,number\nX1,X1,X,debtor,+8613900131440\n",
-    )
-    .unwrap();
-    let file = file.to_string_lossy();
-    setup.with_config(&[
-        "cases",
-        "import",
-        &file,
-        "--client",
-        "other",
-        "--batch",
-        "1",
-        "--new-client",
-        "Other",
-    ]);
-    let stranger = setup.with_config(&stranger).trim().to_owned();
+    other_client(&setup, "+8613900131440");
+    let stranger = add_user(&setup, "stranger", "compliance", &["--client", "other"]);
     let daemon = Daemon::start(&setup);
     let web = Web::new(setup.http());
     assert_eq!(refused(&web, &floor, 1), ["outside_window"]);

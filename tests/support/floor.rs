@@ -45,9 +45,7 @@ impl Floor {
             "Bank",
         ]);
         let user = |name: &str, role: &str, more: &[&str]| {
-            let mut arguments = vec!["users", "add", name, "--role", role, "--all-clients"];
-            arguments.extend(more);
-            setup.with_config(&arguments).trim().to_owned()
+            add_user(setup, name, role, &[&["--all-clients"], more].concat())
         };
         let agents = extensions
             .iter()
@@ -92,6 +90,23 @@ impl Floor {
         all.extend([NAME, &self.lead, &self.compliance]);
         all
     }
+}
+
+/// Makes a login and gives its token; `more` says for which clients and, of an agent, who and where.
+pub fn add_user(setup: &Setup, name: &str, role: &str, more: &[&str]) -> String {
+    let mut arguments = vec!["users", "add", name, "--role", role];
+    arguments.extend(more);
+    setup.with_config(&arguments).trim().to_owned()
+}
+
+/// Enters a second client, `other`, with one case at `number`.
+pub fn other_client(setup: &Setup, number: &str) {
+    let file = setup.path("other.csv");
+    let rows = format!("case,debtor,name,relation,number\nX1,X1,Someone,debtor,{number}\n");
+    std::fs::write(&file, rows).unwrap();
+    let file = file.to_string_lossy();
+    let import = format!("cases import {file} --client other --batch 1 --new-client Other");
+    setup.with_config(&import.split(' ').collect::<Vec<_>>());
 }
 
 /// A connection to a setup's database, as another program would have one.

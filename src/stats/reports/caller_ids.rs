@@ -103,7 +103,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         ]),
         rows,
         total: None,
-        meanings: &[
+        meanings: vec![
             "attempts",
             "connected",
             "lost_ours",

@@ -38,7 +38,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         ]),
         rows: rows.collect(),
         total: None,
-        meanings: &["attempts", "share", "seizures", "connected", "lost_ours"],
+        meanings: vec!["attempts", "share", "seizures", "connected", "lost_ours"],
         notes: vec![
             "fault_of ours: this installation, and in no connect rate unless the call was answered; trunk: the PBX and the \
              network behind it; callee: the person called or the number; caller: the agent"

@@ -25,7 +25,7 @@ pub(super) async fn read(tx: &mut Tx, axes: &[Axis], within: &Within<'_>) -> Res
         heads: heads(&[names.as_slice(), &calls::HEADS].concat()),
         rows,
         total: Some(last),
-        meanings: calls::MEANINGS,
+        meanings: calls::MEANINGS.to_vec(),
         notes: Vec::new(),
         sealed: true,
         sql: sql(axes, within),

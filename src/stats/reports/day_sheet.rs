@@ -123,7 +123,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         heads: names,
         rows: rows.collect(),
         total: None,
-        meanings: &["logged_in_ms", "occupancy"],
+        meanings: vec!["logged_in_ms", "occupancy"],
         notes,
         sealed: false,
         sql: sql(&reasons, within)?,

@@ -84,7 +84,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         ]),
         rows: rows.collect(),
         total: None,
-        meanings: &["connected", "lost_ours", "connect_rate", "right_party", "first_calls"],
+        meanings: vec!["connected", "lost_ours", "connect_rate", "right_party", "first_calls"],
         notes: vec![
             "promised, deceased and suspected_fraud go by what a disposition does, whatever a client calls it; unnoted: \
              nothing was said of the call yet"

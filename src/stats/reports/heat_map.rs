@@ -45,7 +45,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         ]),
         rows: rows.collect(),
         total: None,
-        meanings: &["attempts", "connected", "lost_ours", "connect_rate"],
+        meanings: vec!["attempts", "connected", "lost_ours", "connect_rate"],
         notes: vec!["weekday 1 is Monday; day and hour are those of the person called".into()],
         sealed: true,
         sql: format!(

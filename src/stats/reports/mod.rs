@@ -221,7 +221,7 @@ struct Body {
     heads: Vec<String>,
     rows: Vec<Vec<Cell>>,
     total: Option<Vec<Cell>>,
-    meanings: &'static [&'static str],
+    meanings: Vec<&'static str>,
     notes: Vec<String>,
     /// Whether it stands on attempts, whose days are sealed.
     sealed: bool,

@@ -51,7 +51,7 @@ pub(super) async fn read(tx: &mut Tx, grace_days: u16, within: &Within<'_>) -> R
         ]),
         rows: rows.collect(),
         total: None,
-        meanings: &["promise_kept_rate"],
+        meanings: vec!["promise_kept_rate"],
         notes: vec![
             format!(
                 "promised for {} to {}, with {grace_days} days of grace; those whose grace still runs are left out",

@@ -129,7 +129,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         ]),
         rows: rows.collect(),
         total: None,
-        meanings: &["recovery_rate", "standing", "fee"],
+        meanings: vec!["recovery_rate", "standing", "fee"],
         notes: vec![
             format!(
                 "batches placed {} to {}; repaid: within three months of the day of placement, until {}; running: cases \

@@ -26,7 +26,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         heads: heads(&["client", "reason", "refusals"]),
         rows: rows.collect(),
         total: None,
-        meanings: &["refusals"],
+        meanings: vec!["refusals"],
         notes: vec![
             "a refusal with several reasons counts under each of them; days are those of the zone shown to operators"
                 .into(),
