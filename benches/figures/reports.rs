@@ -173,22 +173,6 @@ pub async fn measure(db: &Db, raw: &mut Raw, shape: Shape) {
         None,
         |tx, w| { figures::refusals(tx, w.from_ms, w.to_ms) }
     );
-    report!(
-        db,
-        raw,
-        shape,
-        "promises kept by client and agent",
-        None,
-        |tx, w| { figures::promises(tx, &w.from, &w.to) }
-    );
-    report!(
-        db,
-        raw,
-        shape,
-        "placed and repaid by contract and bucket",
-        None,
-        |tx, w| { figures::placed(tx, &w.from, &w.to) }
-    );
     pairs(db, shape).await;
 }
 

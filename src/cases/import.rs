@@ -288,15 +288,18 @@ async fn apply(
         pace.turn().await;
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
-        let changes = imports::staged(&mut tx, id, pace.rows()).await?;
-        for (line, body) in &changes {
-            let change: Change = serde_json::from_str(body)
-                .map_err(|_| store::Error::unknown("carry out an import", "import_rows.body"))?;
+        let staged = imports::staged(&mut tx, id, pace.rows()).await?;
+        let changes: Vec<Change> = staged
+            .iter()
+            .map(|(_, body)| serde_json::from_str(body))
+            .collect::<Result<_, _>>()
+            .map_err(|_| store::Error::unknown("carry out an import", "import_rows.body"))?;
+        if let Some((last, _)) = staged.last() {
             let now_ms = clock.wall_ms();
-            let applied = case_changes::apply(&mut tx, &change, Some(id), actor, now_ms).await?;
+            let applied = case_changes::apply(&mut tx, &changes, Some(id), actor, now_ms).await?;
             report.new_contact_points += applied.new_points;
-            report.settled += usize::from(applied.settled);
-            imports::unstage(&mut tx, id, *line).await?;
+            report.settled += applied.settled;
+            imports::unstage(&mut tx, id, *last).await?;
         }
         if changes.is_empty() {
             imports::end(&mut tx, id, State::Done, clock.wall_ms()).await?;

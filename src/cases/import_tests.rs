@@ -337,12 +337,12 @@ on_both! {
             rows.iter().map(|row| row.get::<String>("line").unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(queued(&test).await, ["C1 queued", "C2 cancelled"]);
-        let rest = "案件编号,流水号,还款金额,还款日期\nC1,P3,0.50,2026-11-21\n";
+        let rest = "案件编号,流水号,还款金额,还款日期\nC1,P3,0.20,2026-11-21\nC1,P4,0.30,2026-11-21\n";
         assert_eq!(bring(&test, keys.path(), file("repayments", rest)).await.unwrap().settled, 1);
         assert_eq!(queued(&test).await, ["C1 cancelled", "C2 cancelled"]);
         let after = dump(&test).await;
         assert!(after.contains(&"change state {\"state\":\"open\"} {\"state\":\"settled\"}".to_owned()));
-        assert_eq!(bring(&test, keys.path(), file("repayments", rest)).await.unwrap().counts.same, 1);
+        assert_eq!(bring(&test, keys.path(), file("repayments", rest)).await.unwrap().counts.same, 2);
         assert_eq!(dump(&test).await, after);
         let mut tx = test.db.read().await.unwrap();
         let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();

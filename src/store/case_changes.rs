@@ -1,11 +1,15 @@
-//! What changes in a case that is on file: carried out in one transaction with its history.
+//! What changes in cases that are on file: carried out in one transaction with its history.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Result, Tx,
     case_bulk::{self, NewPerson},
-    cases, persons,
+    cases,
+    many::Many,
+    persons,
     repayments::{self, NewRepayment},
 };
 use crate::ids::{CaseId, DebtorId};
@@ -24,6 +28,19 @@ statements! {
         "INSERT INTO case_changes (case_id, at_ms, actor, kind, before, after, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     OF_CASE("read the history of a case") =
         "SELECT at_ms, actor, kind, before, after, reason FROM case_changes WHERE case_id = $1 ORDER BY id";
+}
+
+static NOTES: Many = Many::new(
+    "note the history of cases",
+    "INSERT INTO case_changes (case_id, at_ms, actor, kind, before, after, reason) VALUES ",
+    &[""; 7],
+    "",
+);
+
+/// The statement of many rows, for the test that prepares it on both databases.
+#[cfg(test)]
+pub(crate) fn texts() -> Vec<super::sql::Sql> {
+    NOTES.texts().to_vec()
 }
 
 /// A change of a case. `None` and empty lists change nothing.
@@ -60,26 +77,85 @@ pub struct Change {
     pub after: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What carrying out a change did.
+/// What carrying out changes did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Contact points that are new.
     pub new_points: usize,
-    /// Whether the case was settled by it.
-    pub settled: bool,
+    /// Cases that were settled.
+    pub settled: usize,
 }
 
-/// Carries out a change. Must be in a transaction that, on PostgreSQL, does little else: it takes the guards of persons
-/// that turn out to be one.
+/// Carries out changes in their order. Must be in a transaction that, on PostgreSQL, does little else: it takes the guards
+/// of persons that turn out to be one.
 pub async fn apply(
+    tx: &mut Tx,
+    changes: &[Change],
+    import: Option<i64>,
+    actor: &str,
+    now_ms: i64,
+) -> Result<Applied> {
+    let mut applied = Applied::default();
+    let mut left = changes;
+    // What is entered for many cases at once comes before what each of them does by itself, so each is there once.
+    while !left.is_empty() {
+        let mut seen = BTreeSet::new();
+        let once = left.iter().take_while(|change| seen.insert(change.case));
+        let (now, later) = left.split_at(once.count());
+        left = later;
+        enter(tx, now, &mut applied, actor, now_ms).await?;
+        for change in now {
+            applied.settled += usize::from(change_case(tx, change, import, actor, now_ms).await?);
+        }
+    }
+    Ok(applied)
+}
+
+/// Enters the new people and the history of cases that are each there once.
+async fn enter(
+    tx: &mut Tx,
+    changes: &[Change],
+    applied: &mut Applied,
+    actor: &str,
+    now_ms: i64,
+) -> Result<()> {
+    let people: Vec<_> = changes
+        .iter()
+        .flat_map(|change| change.people.iter().map(|p| (CaseId::new(change.case), p)))
+        .collect();
+    applied.new_points += case_bulk::enter_people(tx, &people, now_ms).await?;
+    let noted = changes
+        .iter()
+        .filter(|change| !change.after.is_empty())
+        .map(|change| {
+            let (before, after) = (
+                serde_json::Value::Object(change.before.clone()).to_string(),
+                serde_json::Value::Object(change.after.clone()).to_string(),
+            );
+            args![
+                change.case,
+                now_ms,
+                actor,
+                "update",
+                before,
+                after,
+                "import"
+            ]
+        })
+        .collect();
+    NOTES.run(tx, noted).await?;
+    Ok(())
+}
+
+/// Changes one case, its debtor and its money; says whether it was settled by that.
+async fn change_case(
     tx: &mut Tx,
     change: &Change,
     import: Option<i64>,
     actor: &str,
     now_ms: i64,
-) -> Result<Applied> {
+) -> Result<bool> {
     let case = CaseId::new(change.case);
-    let mut applied = Applied::default();
     if let (Some(debtor), Some((hash, boxed))) = (change.debtor, &change.identity) {
         persons::learn(tx, DebtorId::new(debtor), hash, boxed).await?;
     }
@@ -116,27 +192,17 @@ pub async fn apply(
         ];
         tx.execute(&UPDATE, args).await?;
     }
-    if !change.people.is_empty() {
-        let people: Vec<_> = change.people.iter().map(|person| (case, person)).collect();
-        applied.new_points = case_bulk::enter_people(tx, &people, now_ms).await?;
-    }
-    if !change.after.is_empty() {
-        let (before, after) = (
-            serde_json::Value::Object(change.before.clone()),
-            serde_json::Value::Object(change.after.clone()),
-        );
-        note(tx, case, "update", &before, &after, "import", actor, now_ms).await?;
-    }
+    let mut settled = false;
     if balance == Some(0) {
         let reason = "the client reports that nothing is owed";
-        applied.settled = cases::settle(tx, case, reason, actor, now_ms).await?;
+        settled = cases::settle(tx, case, reason, actor, now_ms).await?;
     }
     if let Some(payment) = &change.payment {
-        applied.settled |= repayments::enter(tx, case, payment, import, actor, now_ms)
+        settled |= repayments::enter(tx, case, payment, import, actor, now_ms)
             .await?
             .settled;
     }
-    Ok(applied)
+    Ok(settled)
 }
 
 /// Notes one change in a case's history.

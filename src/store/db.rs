@@ -3,6 +3,13 @@
 //! SQLite: WAL, `synchronous=FULL`, foreign keys on, one writer connection whose transactions begin with
 //! `BEGIN IMMEDIATE`, and a read-only pool beside it. PostgreSQL: one pool, `READ COMMITTED`; whoever must not race
 //! takes [`super::guards`] first. A [`Tx`] that is dropped without [`Tx::commit`] changes nothing.
+//!
+//! In this folder: the `schema` and its migrations, the `sqlite_file`, the `import_lock`, the `transaction` with its rows.
+
+mod import_lock;
+mod schema;
+mod sqlite_file;
+mod transaction;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,39 +18,24 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Postgres, Row as _, Sqlite, Transaction,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
+    ConnectOptions as _,
+    migrate::MigrateError,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
     sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
+        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
     },
 };
 
-use super::{
-    error::{Error, Result},
-    sql::{Dialect, Sql, Value},
+pub use self::{
+    import_lock::ImportLock,
+    transaction::{Row, Tx},
 };
-
-/// A step of the schema: its number, its name, and its text for SQLite and PostgreSQL.
-macro_rules! migration {
-    ($version:literal, $name:literal, $file:literal) => {
-        (
-            $version,
-            $name,
-            include_str!(concat!("../../migrations/sqlite/", $file)),
-            include_str!(concat!("../../migrations/postgres/", $file)),
-        )
-    };
-}
-
-/// The schema, in order. A file that was released is never changed; the next one gets the next number.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
-    migration!(1, "floor", "0001_floor.sql"),
-    migration!(2, "cases", "0002_cases.sql"),
-    migration!(3, "rules", "0003_rules.sql"),
-    migration!(4, "figures", "0004_figures.sql"),
-];
+use self::{
+    schema::{migration_error, migrator},
+    sqlite_file::{AGAIN, OpenFile, begin_immediate, prepare_file},
+    transaction::Inner,
+};
+use super::error::{Error, Result};
 
 /// Begins a deciding transaction on PostgreSQL, which plans its statements as SQLite does: by index, one row after the
 /// other, and once for each connection. Its own choice follows statistics: before a table's first ANALYZE it read all
@@ -123,37 +115,6 @@ enum Pools {
         file: OpenFile,
     },
     Postgres(PgPool),
-}
-
-/// Which file SQLite holds open. It would go on writing into one that was removed, and all of it would be lost.
-#[derive(Debug, Clone)]
-struct OpenFile {
-    path: Arc<Path>,
-    device: u64,
-    inode: u64,
-}
-
-impl OpenFile {
-    fn at(path: &Path) -> std::io::Result<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(path)?;
-        Ok(Self {
-            path: path.into(),
-            device: found.dev(),
-            inode: found.ino(),
-        })
-    }
-
-    /// What has become of it since, if anything.
-    fn problem(&self) -> Option<&'static str> {
-        use std::os::unix::fs::MetadataExt as _;
-        match std::fs::metadata(&self.path) {
-            Err(_) => Some("was taken away"),
-            Ok(now) if (now.dev(), now.ino()) != (self.device, self.inode) => Some("was replaced"),
-            Ok(now) if now.len() == 0 => Some("was cut off"),
-            Ok(_) => None,
-        }
-    }
 }
 
 impl Db {
@@ -302,11 +263,7 @@ impl Db {
         // One second more than the driver's own limits, whose errors say more.
         let limit = self.patience * 2 + Duration::from_secs(1);
         let inner = self.within(ACT, Some(limit), begun).await?;
-        Ok(Tx {
-            inner,
-            db: self.clone(),
-            limit: Some(limit),
-        })
+        Ok(Tx::new(inner, self, Some(limit)))
     }
 
     /// Begins a transaction that only reads, one consistent moment of the data, without holding up writers.
@@ -322,11 +279,7 @@ impl Db {
         let inner = self
             .within(ACT, Some(self.patience * 2 + Duration::from_secs(1)), begun)
             .await?;
-        Ok(Tx {
-            inner,
-            db: self.clone(),
-            limit: None,
-        })
+        Ok(Tx::new(inner, self, None))
     }
 
     /// Refuses to go on with a SQLite file that is not at its place any more.
@@ -349,48 +302,6 @@ impl Db {
     #[must_use]
     pub fn one_writer(&self) -> bool {
         matches!(self.pools, Pools::Sqlite { .. })
-    }
-
-    /// The right to import, of which there is one a database; `None` if somebody else holds it. It ends with its holder:
-    /// a lock of a file beside SQLite's, a lock of a connection on PostgreSQL.
-    ///
-    /// # Errors
-    /// The lock cannot be asked for.
-    pub async fn import_lock(&self) -> Result<Option<ImportLock>> {
-        const ACT: &str = "ask for the right to import";
-        match &self.pools {
-            Pools::Sqlite { file, .. } => {
-                use std::os::unix::fs::OpenOptionsExt as _;
-                let failed =
-                    |e: std::io::Error| Error::from_sqlx(ACT, &self.name, &sqlx::Error::Io(e));
-                let mut path = file.path.as_os_str().to_owned();
-                path.push("-import");
-                let lock = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(failed)?;
-                match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-                {
-                    Ok(()) => Ok(Some(ImportLock(Held::File(lock)))),
-                    Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-                    Err(e) => Err(failed(e.into())),
-                }
-            }
-            Pools::Postgres(pool) => {
-                let asked = async {
-                    let mut tx = pool.begin().await?;
-                    let got: bool = sqlx::query("SELECT pg_try_advisory_xact_lock(7306648123)")
-                        .fetch_one(&mut *tx)
-                        .await?
-                        .try_get(0)?;
-                    Ok(got.then_some(ImportLock(Held::Session(tx))))
-                };
-                self.within(ACT, Some(self.patience * 2), asked).await
-            }
-        }
     }
 
     /// Has PostgreSQL count what an import has filled, which it would do by itself a minute later: until then it guesses.
@@ -465,390 +376,4 @@ impl Db {
 
 statements! {
     PROBE("ask the database for a sign of life") = "SELECT COUNT(*) AS n FROM guards";
-}
-
-/// The right to import, as long as it is kept.
-#[derive(Debug)]
-pub struct ImportLock(#[allow(dead_code, reason = "held until it is dropped")] Held);
-
-impl ImportLock {
-    /// Gives the right back; when this returns somebody else can have it. Dropped, it ends a moment later.
-    pub async fn release(self) {
-        match self.0 {
-            Held::File(file) => drop(file),
-            // A connection that broke has given it back already.
-            Held::Session(tx) => drop(tx.rollback().await),
-        }
-    }
-}
-
-#[derive(Debug)]
-#[allow(dead_code, reason = "held until it is dropped")]
-enum Held {
-    File(std::fs::File),
-    Session(Transaction<'static, Postgres>),
-}
-
-/// Makes an empty file that only its owner can read, so that SQLite's own files beside it are made alike.
-fn prepare_file(path: &Path, create: bool) -> std::result::Result<(), (String, String)> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let shown = path.display();
-    if path.is_dir() {
-        return Err((
-            format!("{shown} is a directory"),
-            "name a file in it".into(),
-        ));
-    }
-    if path.exists() {
-        // access(2) and not open(2): closing a descriptor of ours would drop SQLite's locks in this process.
-        return rustix::fs::access(
-            path,
-            rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK,
-        )
-        .map_err(|e| {
-            (
-                format!("{shown} cannot be read and written: {e}"),
-                "give it to the user that runs ringfence, mode 0600".into(),
-            )
-        });
-    }
-    if !create {
-        return Err((
-            format!("{shown} does not exist"),
-            "correct the path, or start the daemon once, which makes it".into(),
-        ));
-    }
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err((
-            format!("{shown} cannot be made: {e}"),
-            "make its directory and give it to the user that runs ringfence".into(),
-        )),
-    }
-}
-
-/// How soon a writer asks SQLite again for its turn.
-const AGAIN: Duration = Duration::from_millis(1);
-
-/// Begins a writing transaction as soon as no other process writes. SQLite's own waiting grows to a tenth of a second
-/// between two looks, so that it misses the short gaps that an import leaves for calls; ours does not.
-async fn begin_immediate(
-    write: &SqlitePool,
-    patience: Duration,
-) -> sqlx::Result<Transaction<'static, Sqlite>> {
-    let mut patience = std::pin::pin!(tokio::time::sleep(patience));
-    loop {
-        match write.begin_with("BEGIN IMMEDIATE").await {
-            Err(sqlx::Error::Database(error)) if is_busy(&*error) => {
-                tokio::select! {
-                    biased;
-                    () = &mut patience => return Err(sqlx::Error::Database(error)),
-                    () = tokio::time::sleep(AGAIN) => {}
-                }
-            }
-            begun => return begun,
-        }
-    }
-}
-
-/// SQLITE_BUSY, of whatever kind: another connection writes.
-fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
-}
-
-/// The schema of one database; `text` picks from SQLite's and PostgreSQL's.
-fn migrator(text: fn(&'static str, &'static str) -> &'static str) -> Migrator {
-    use sqlx::SqlSafeStr as _;
-    let migration = |&(version, description, sqlite, postgres): &(
-        i64,
-        &'static str,
-        &'static str,
-        &'static str,
-    )| {
-        let sql = text(sqlite, postgres).into_sql_str();
-        Migration::new(
-            version,
-            description.into(),
-            MigrationType::Simple,
-            sql,
-            false,
-        )
-    };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
-}
-
-fn migration_error(name: &str, error: MigrateError) -> Error {
-    let failed = |cause: String, remedy: &str| Error::Migration {
-        database: name.into(),
-        cause,
-        remedy: remedy.into(),
-    };
-    match error {
-        MigrateError::VersionMissing(v) | MigrateError::VersionTooNew(v, _) => failed(
-            format!(
-                "it was written by a newer ringfence (schema {v}; this one knows {})",
-                MIGRATIONS.len()
-            ),
-            "start the newer version, or restore the backup made before the upgrade",
-        ),
-        MigrateError::VersionMismatch(v) => failed(
-            format!("its schema {v} is not the one this version was made with"),
-            "start the version that wrote it, or restore a backup",
-        ),
-        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => {
-            Error::from_sqlx("bring the schema up to date", name, &e)
-        }
-        other => failed(
-            other.to_string(),
-            "restore the backup made before the upgrade",
-        ),
-    }
-}
-
-/// A transaction. Dropped without [`Tx::commit`], it changes nothing.
-#[derive(Debug)]
-pub struct Tx {
-    inner: Inner,
-    db: Db,
-    limit: Option<Duration>,
-}
-
-#[derive(Debug)]
-enum Inner {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-}
-
-/// Binds the values to a statement of either database.
-macro_rules! bound {
-    ($sql:expr, $args:expr) => {
-        $args
-            .into_iter()
-            .fold(sqlx::query($sql.text), |query, value| match value {
-                Value::Int(v) => query.bind(v),
-                Value::Text(v) => query.bind(v),
-            })
-    };
-}
-
-impl Tx {
-    /// Which database speaks.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        match self.inner {
-            Inner::Sqlite(_) => Dialect::Sqlite,
-            Inner::Postgres(_) => Dialect::Postgres,
-        }
-    }
-
-    /// Runs a statement; returns the number of rows changed.
-    pub(crate) async fn execute(&mut self, sql: &Sql, args: Vec<Value>) -> Result<u64> {
-        debug_assert_eq!(sql.parameters(), args.len(), "{}", sql.text);
-        let done = async {
-            Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
-                Inner::Postgres(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
-            })
-        };
-        self.db.within(sql.act, self.limit, done).await
-    }
-
-    /// Runs a query; returns all rows.
-    pub(crate) async fn fetch_all(&mut self, sql: &Sql, args: Vec<Value>) -> Result<Vec<Row>> {
-        debug_assert_eq!(sql.parameters(), args.len(), "{}", sql.text);
-        let act = sql.act;
-        let done = async {
-            Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => {
-                    let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                    rows.into_iter()
-                        .map(|row| Row {
-                            act,
-                            cells: Cells::Sqlite(row),
-                        })
-                        .collect()
-                }
-                Inner::Postgres(tx) => {
-                    let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                    rows.into_iter()
-                        .map(|row| Row {
-                            act,
-                            cells: Cells::Postgres(row),
-                        })
-                        .collect()
-                }
-            })
-        };
-        self.db.within(sql.act, self.limit, done).await
-    }
-
-    /// Runs a query of at most one row.
-    pub(crate) async fn fetch_optional(
-        &mut self,
-        sql: &Sql,
-        args: Vec<Value>,
-    ) -> Result<Option<Row>> {
-        Ok(self.fetch_all(sql, args).await?.into_iter().next())
-    }
-
-    /// Runs a query that always gives a row.
-    pub(crate) async fn fetch_one(&mut self, sql: &Sql, args: Vec<Value>) -> Result<Row> {
-        let row = self.fetch_optional(sql, args).await?;
-        row.ok_or(Error::Mistake {
-            act: sql.act,
-            cause: "a row was expected and none came".into(),
-        })
-    }
-
-    /// Makes everything of this transaction durable.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if the database went away; the transaction then did or, rarely, did not happen.
-    pub async fn commit(self) -> Result<()> {
-        // What is written into a file that is gone is lost; nothing may be done on the strength of it.
-        self.db.check_file("commit a transaction")?;
-        let done = async {
-            match self.inner {
-                Inner::Sqlite(tx) => tx.commit().await,
-                Inner::Postgres(tx) => tx.commit().await,
-            }
-        };
-        self.db
-            .within("commit a transaction", self.limit, done)
-            .await
-    }
-
-    /// Undoes everything of this transaction and frees its connection at once.
-    pub async fn rollback(self) -> Result<()> {
-        let done = async {
-            match self.inner {
-                Inner::Sqlite(tx) => tx.rollback().await,
-                Inner::Postgres(tx) => tx.rollback().await,
-            }
-        };
-        self.db.within("undo a transaction", self.limit, done).await
-    }
-
-    /// How the database would run a statement, whatever the values, line by line: for the test that nothing is read from
-    /// end to end.
-    #[cfg(test)]
-    pub(crate) async fn plan(&mut self, sql: &Sql) -> Result<Vec<String>> {
-        use sqlx::AssertSqlSafe;
-        let nothing = vec!["NULL"; sql.parameters()].join(", ");
-        let call = if nothing.is_empty() {
-            "asked".to_owned()
-        } else {
-            format!("asked({nothing})")
-        };
-        let done = async {
-            Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => {
-                    let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text));
-                    let rows = sqlx::raw_sql(text).fetch_all(&mut **tx).await?;
-                    rows.iter().map(|row| row.get("detail")).collect()
-                }
-                Inner::Postgres(tx) => {
-                    let text = AssertSqlSafe(format!("PREPARE asked AS {}", sql.text));
-                    sqlx::raw_sql(text).execute(&mut **tx).await?;
-                    let text = AssertSqlSafe(format!("EXPLAIN EXECUTE {call}"));
-                    let rows = sqlx::raw_sql(text).fetch_all(&mut **tx).await?;
-                    sqlx::raw_sql("DEALLOCATE asked").execute(&mut **tx).await?;
-                    rows.iter().map(|row| row.get(0)).collect()
-                }
-            })
-        };
-        self.db.within(sql.act, self.limit, done).await
-    }
-
-    /// Has the database parse a statement without running it, for the test of all statements.
-    #[cfg(test)]
-    pub(crate) async fn prepare(&mut self, sql: &Sql) -> Result<usize> {
-        use sqlx::{Either, Executor as _, SqlSafeStr as _, Statement as _};
-        let count = |p: Option<Either<&[sqlx::postgres::PgTypeInfo], usize>>| match p {
-            Some(Either::Left(types)) => types.len(),
-            Some(Either::Right(n)) => n,
-            None => 0,
-        };
-        let done = async {
-            Ok(match &mut self.inner {
-                Inner::Sqlite(tx) => match (&mut **tx)
-                    .prepare(sql.text.into_sql_str())
-                    .await?
-                    .parameters()
-                {
-                    Some(Either::Right(n)) => n,
-                    _ => 0,
-                },
-                Inner::Postgres(tx) => count(
-                    (&mut **tx)
-                        .prepare(sql.text.into_sql_str())
-                        .await?
-                        .parameters(),
-                ),
-            })
-        };
-        self.db.within(sql.act, self.limit, done).await
-    }
-}
-
-/// One row of an answer.
-#[derive(Debug)]
-pub struct Row {
-    act: &'static str,
-    cells: Cells,
-}
-
-#[derive(Debug)]
-enum Cells {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
-}
-
-impl Row {
-    /// The value of a column; `Option` for columns that may be NULL.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if the stored value is not of that type, [`Error::Mistake`] if there is no such column.
-    pub fn get<T>(&self, column: &'static str) -> Result<T>
-    where
-        T: for<'r> sqlx::Decode<'r, Sqlite>
-            + sqlx::Type<Sqlite>
-            + for<'r> sqlx::Decode<'r, Postgres>
-            + sqlx::Type<Postgres>,
-    {
-        match &self.cells {
-            Cells::Sqlite(row) => row.try_get(column),
-            Cells::Postgres(row) => row.try_get(column),
-        }
-        .map_err(|e| Error::from_sqlx(self.act, "the database", &e))
-    }
-
-    /// A column that holds 0 or 1.
-    pub(crate) fn flag(&self, column: &'static str) -> Result<bool> {
-        Ok(self.get::<i64>(column)? != 0)
-    }
-
-    /// A column that holds a small number that never is negative.
-    pub(crate) fn small<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T> {
-        T::try_from(self.get::<i64>(column)?).map_err(|_| Error::unknown(self.act, column))
-    }
-
-    /// A column that holds a word of an enumeration that reads its words by itself.
-    pub(crate) fn word<T>(&self, column: &'static str, parse: fn(&str) -> Option<T>) -> Result<T> {
-        parse(&self.get::<String>(column)?).ok_or_else(|| Error::unknown(self.act, column))
-    }
-
-    /// A column that holds a word of an enumeration, or the id of a call, receipt or recording.
-    pub(crate) fn parse<T: std::str::FromStr>(&self, column: &'static str) -> Result<T> {
-        self.get::<String>(column)?
-            .parse()
-            .map_err(|_| Error::unknown(self.act, column))
-    }
 }

@@ -39,32 +39,10 @@ statements! {
     FIRST_CALLS("read the first calls of batches") = concat!(
         "SELECT batch_id, disposition, ", summed!(), " FROM rollup_first_calls
          WHERE local_date BETWEEN $1 AND $2 GROUP BY batch_id, disposition ORDER BY batch_id, disposition");
-    FIRST_CALLS_OF("read the first calls of a batch") = concat!(
-        "SELECT batch_id, disposition, ", summed!(), " FROM rollup_first_calls
-         WHERE batch_id = $1 GROUP BY batch_id, disposition ORDER BY batch_id, disposition");
     REFUSALS("count refusals") =
         "SELECT client_id, reasons, COUNT(*) AS refusals FROM receipts
          WHERE allowed = 0 AND at_ms >= $1 AND at_ms < $2 GROUP BY client_id, reasons ORDER BY client_id, reasons";
-    /// Materialized, or PostgreSQL adds up each promise's repayments once for every column that uses the sum.
-    PROMISES("count promises") =
-        "WITH promised AS MATERIALIZED (
-             SELECT n.client_id, n.agent_id, n.promise_e4,
-                    (SELECT COALESCE(SUM(r.amount_e4), 0) FROM repayments r
-                     WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND n.promise_on) AS paid_e4
-             FROM notes n
-             WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL)
-         SELECT client_id, agent_id, COUNT(*) AS promises, COUNT(CASE WHEN paid_e4 >= promise_e4 THEN 1 END) AS kept,
-                CAST(SUM(promise_e4) AS BIGINT) AS promised_e4, CAST(SUM(paid_e4) AS BIGINT) AS paid_e4
-         FROM promised GROUP BY client_id, agent_id ORDER BY client_id, agent_id";
     TEAMS("list the teams") = "SELECT id, code FROM teams ORDER BY id";
-    /// A cross join, which SQLite keeps in this order: by itself it would go through all cases in theirs.
-    PLACED("add up what was placed") =
-        "SELECT k.client_id, b.contract_id, k.bucket, k.currency, COUNT(*) AS cases,
-                CAST(SUM(k.placed_e4) AS BIGINT) AS placed_e4, CAST(SUM(k.repaid_e4) AS BIGINT) AS repaid_e4
-         FROM batches b CROSS JOIN cases k
-         WHERE b.placed_on BETWEEN $1 AND $2 AND k.batch_id = b.id AND k.revealed_at_ms IS NOT NULL
-         GROUP BY k.client_id, b.contract_id, k.bucket, k.currency
-         ORDER BY k.client_id, b.contract_id, k.bucket, k.currency";
 }
 
 /// Sums by the values of a dimension, over all days from `from` to `to` (both included, `YYYY-MM-DD`).
@@ -158,15 +136,6 @@ pub async fn first_calls(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<(i64, 
         .collect()
 }
 
-/// Sums of all first calls of one batch by what came of them.
-pub async fn first_calls_of(tx: &mut Tx, batch: i64) -> Result<Vec<(i64, String, Sums)>> {
-    tx.fetch_all(&FIRST_CALLS_OF, args![batch])
-        .await?
-        .iter()
-        .map(first_call)
-        .collect()
-}
-
 fn first_call(row: &Row) -> Result<(i64, String, Sums)> {
     Ok((row.get("batch_id")?, row.get("disposition")?, sums(row)?))
 }
@@ -187,79 +156,6 @@ pub async fn refusals(tx: &mut Tx, from_ms: i64, to_ms: i64) -> Result<Vec<(i64,
         .into_iter()
         .map(|((client, reason), refusals)| (client, reason, refusals))
         .collect())
-}
-
-/// Promises to pay that came due, of one client and agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Promises {
-    /// The client.
-    pub client: i64,
-    /// Whose note.
-    pub agent: Option<i64>,
-    /// Promises that came due.
-    pub promises: i64,
-    /// Of these, those of which at least the promised amount came in from the day of the note to the promised day.
-    pub kept: i64,
-    /// Amounts promised, in ten-thousandths.
-    pub promised_e4: i64,
-    /// Amounts that came in between, in ten-thousandths.
-    pub paid_e4: i64,
-}
-
-/// Promises due from `from` to `to`, by client and agent.
-pub async fn promises(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Promises>> {
-    tx.fetch_all(&PROMISES, args![from, to])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Promises {
-                client: row.get("client_id")?,
-                agent: row.get("agent_id")?,
-                promises: row.get("promises")?,
-                kept: row.get("kept")?,
-                promised_e4: row.get("promised_e4")?,
-                paid_e4: row.get("paid_e4")?,
-            })
-        })
-        .collect()
-}
-
-/// What was placed and what came back of it, of one client, contract, overdue bucket and currency.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// The client.
-    pub client: i64,
-    /// The contract, where one is on file.
-    pub contract: Option<i64>,
-    /// Overdue bucket at placement.
-    pub bucket: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// Cases.
-    pub cases: i64,
-    /// Amount notified at placement, in ten-thousandths.
-    pub placed_e4: i64,
-    /// Repaid of it until now, in ten-thousandths.
-    pub repaid_e4: i64,
-}
-
-/// Cases of the batches placed from `from` to `to`, by client, contract, bucket and currency.
-pub async fn placed(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Placed>> {
-    tx.fetch_all(&PLACED, args![from, to])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Placed {
-                client: row.get("client_id")?,
-                contract: row.get("contract_id")?,
-                bucket: row.get("bucket")?,
-                currency: row.get("currency")?,
-                cases: row.get("cases")?,
-                placed_e4: row.get("placed_e4")?,
-                repaid_e4: row.get("repaid_e4")?,
-            })
-        })
-        .collect()
 }
 
 words! {

@@ -39,7 +39,7 @@ statements! {
          (SELECT id FROM cases WHERE import_id = $1 AND revealed_at_ms IS NULL ORDER BY id LIMIT $3)";
     STAGED("read what an import changes") =
         "SELECT line, body FROM import_rows WHERE import_id = $1 ORDER BY line LIMIT $2";
-    UNSTAGE("strike off a change") = "DELETE FROM import_rows WHERE import_id = $1 AND line = $2";
+    UNSTAGE("strike off changes") = "DELETE FROM import_rows WHERE import_id = $1 AND line <= $2";
     END("end an import") = "UPDATE imports SET state = $2, ended_at_ms = $3 WHERE id = $1";
     FAULTY("count the faults of an import") = "UPDATE imports SET rows_read = $2, rows_faulty = $3 WHERE id = $1";
     UNFINISHED("look for imports that broke off") =
@@ -197,9 +197,9 @@ pub async fn staged(tx: &mut Tx, import: i64, most: u32) -> Result<Vec<(u64, Str
         .collect()
 }
 
-/// Strikes off a change, in the transaction that carries it out.
-pub async fn unstage(tx: &mut Tx, import: i64, line: u64) -> Result<()> {
-    tx.execute(&UNSTAGE, args![import, int(line)])
+/// Strikes off the changes up to a line, in the transaction that carries them out.
+pub async fn unstage(tx: &mut Tx, import: i64, last: u64) -> Result<()> {
+    tx.execute(&UNSTAGE, args![import, int(last)])
         .await
         .map(drop)
 }

@@ -40,6 +40,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         batches::STATEMENTS,
         &case_bulk::texts(),
         case_changes::STATEMENTS,
+        &case_changes::texts(),
         callbacks::STATEMENTS,
         case_states::STATEMENTS,
         cases::STATEMENTS,
