@@ -881,12 +881,20 @@ fn a_file_of_cases_with_faults_is_refused_whole_and_repeats_nobody() {
 
 #[test]
 fn a_wav_that_is_none_says_why() {
-    use ringfence_recordings::wav::inspect;
+    let (_net, _pbx, setup) = house();
+    Daemon::start(&setup).stop(SOON, &[]);
+    let file = setup.path("call.wav");
+    let shown = file.to_string_lossy().into_owned();
     for bytes in [&b""[..], b"RIFF\xff\xff\xff\xffWAVE", b"<html>", &[0; 44]] {
-        let text = inspect(bytes).expect_err("it is no WAV").to_string();
+        fs::write(&file, bytes).unwrap();
+        let text = fails(&setup, &["recordings", "identify", &shown]);
         assert!(
-            text.starts_with("no usable WAV") && text.contains("16-bit PCM"),
+            text.contains("call.wav")
+                && text.contains("no usable WAV")
+                && text.contains("16-bit PCM"),
             "{text}"
         );
     }
+    let text = fails(&setup, &["recordings", "identify", "/no/such.wav"]);
+    assert!(text.contains("cannot read /no/such.wav"), "{text}");
 }

@@ -168,7 +168,31 @@ fn a_recording_is_ciphertext_from_its_first_second_and_a_kill_costs_its_last_ten
         assert_eq!(fraction_heard(&sides[side], rate, other), 0.0);
     }
 
+    // The auditor knows the file again, and one changed sample of it not.
+    let told = scene
+        .setup
+        .with_config(&["recordings", "identify", &wav.to_string_lossy()]);
+    assert!(told.contains(id) && told.contains("unchanged"), "{told}");
     let exported = fs::read(&wav).unwrap();
+    let mut altered = exported.clone();
+    altered[1_044] ^= 1;
+    let other = scene.setup.path("altered.wav");
+    fs::write(&other, altered).unwrap();
+    let config = scene.setup.config_path();
+    let output = scene.setup.cli(&[
+        "recordings",
+        "identify",
+        &other.to_string_lossy(),
+        "--config",
+        &config.to_string_lossy(),
+    ]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("altered.wav") && text.contains("SHA-256"),
+        "{text}"
+    );
+
     let needles = plaintexts(&wav);
     assert!(needles.len() > 30, "too little to look for");
     // Stereo, and both headers: the search finds what is there.

@@ -470,6 +470,28 @@ fn what_belongs_to_one_client_does_not_exist_for_those_of_another(database: Data
         }
     }
     assert!(asked > 60, "{asked} questions only");
+    // Nor are his cases called through an agent who works for the other client only.
+    let agents = web.get("/api/v1/agents", lead).json();
+    let stranger = agents
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|a| a["code"] == "A9");
+    let stranger = &stranger.unwrap_or_else(|| panic!("no A9 in {agents}"))["agent_id"];
+    for (path, more) in [
+        ("/api/v1/calls", json!({})),
+        (
+            "/api/v1/callbacks",
+            json!({"due_at_ms": 1_773_200_000_000_i64}),
+        ),
+    ] {
+        let mut body = json!({"contact_point_id": 1, "agent_id": stranger});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        let answer = send(&web, "POST", path, Some(lead), &body);
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+        assert!(answer.text().contains("agent_id"), "{}", answer.text());
+    }
     for list in [
         "agreements",
         "bars",

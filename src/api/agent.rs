@@ -160,10 +160,10 @@ impl From<BrowserRefused> for Problem {
             BrowserRefused::InCall => {
                 Self::Conflict("a call is up on the present connection; end it first".into())
             }
-            BrowserRefused::Draining => Self::Unavailable("the daemon is being stopped".into()),
-            BrowserRefused::AgentUnknown => {
-                Self::NotFound("there is no such agent, or it has left".into())
-            }
+            BrowserRefused::Draining => Self::Unavailable(
+                "the daemon is being stopped; connect again when it is back".into(),
+            ),
+            BrowserRefused::AgentUnknown => Self::agent_absent(),
             BrowserRefused::Ours(why) => Self::Unavailable(why),
         }
     }

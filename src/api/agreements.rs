@@ -251,9 +251,7 @@ async fn read(
 }
 
 fn parse(id: &str) -> Result<AgreementId, Problem> {
-    id.parse().map_err(|_| {
-        Problem::NotFound("there is no such agreement among your clients' cases".into())
-    })
+    id.parse().map_err(|_| Problem::absent("agreement"))
 }
 
 async fn show(caller: &Caller, app: &App, id: AgreementId) -> Result<AgreementBody, Problem> {
@@ -291,7 +289,9 @@ async fn letter(
     let sealed = store::agreements::letter_box(&mut tx, id)
         .await?
         .ok_or_else(|| {
-            Problem::NotFound("a recording proves this agreement, not a letter".into())
+            Problem::NotFound(
+                "a recording proves this agreement, not a letter; the agreement names it".into(),
+            )
         })?;
     let access = Access {
         at_ms: app.clock.wall_ms(),

@@ -266,9 +266,7 @@ async fn visible(app: &App, caller: &Caller, allocation: &str) -> Result<Allocat
 impl From<AllocateError> for Problem {
     fn from(error: AllocateError) -> Self {
         match error {
-            AllocateError::NotFound => {
-                Self::NotFound("there is no such allocation among your clients' cases".into())
-            }
+            AllocateError::NotFound => Self::absent("allocation"),
             AllocateError::State(_) => Self::Conflict(error.to_string()),
             AllocateError::Unknown { what, .. } => Self::Unprocessable(format!(
                 "one of the {what}s that are named does not exist or has left"

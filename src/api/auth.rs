@@ -230,7 +230,7 @@ impl From<store::Error> for Problem {
         if error.is_unavailable() {
             tracing::warn!(%error, "the database cannot be asked");
             return Self::Unavailable(
-                "the database cannot be asked at the moment; nothing was changed".into(),
+                "the database cannot be asked at the moment; nothing was changed, try again".into(),
             );
         }
         Self::Internal(anyhow::Error::new(error))

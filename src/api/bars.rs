@@ -210,7 +210,7 @@ async fn create(
     let mut tx = app.db.read().await?;
     let bar = store::bars::by_id(&mut tx, id)
         .await?
-        .ok_or_else(|| Problem::NotFound("the bar is gone".into()))?;
+        .ok_or_else(|| Problem::absent("bar"))?;
     let status = if is_new {
         StatusCode::CREATED
     } else {
@@ -254,7 +254,7 @@ async fn what(app: &App, caller: &Caller, new: &NewBar) -> Result<What, Problem>
 
 /// The name of a case that the caller may see.
 pub(super) async fn case_name(app: &App, caller: &Caller, id: i64) -> Result<CaseName, Problem> {
-    let absent = || Problem::NotFound("there is no such case among your clients'".into());
+    let absent = || Problem::absent("case");
     let mut tx = app.db.read().await?;
     let case = store::cases::by_id(&mut tx, CaseId::new(id))
         .await?
@@ -293,7 +293,7 @@ async fn lift(
     Body { value: lifting, .. }: Body<Lifting>,
 ) -> Result<Json<BarBody>, Problem> {
     caller.must(Right::Lift)?;
-    let absent = || Problem::NotFound("there is no such bar among your clients' cases".into());
+    let absent = || Problem::absent("bar");
     let id: BarId = id.parse().map_err(|_| absent())?;
     let now_ms = app.clock.wall_ms();
     let by = By {
@@ -301,7 +301,9 @@ async fn lift(
         now_ms,
     };
     if !rulebook::bars::lift(&app.db, id, Some(&caller), &lifting.reason, by).await? {
-        return Err(Problem::Conflict("this bar was lifted before".into()));
+        return Err(Problem::Conflict(
+            "this bar was lifted before; nothing is left to do".into(),
+        ));
     }
     let mut tx = app.db.read().await?;
     let bar = store::bars::by_id(&mut tx, id).await?.ok_or_else(absent)?;

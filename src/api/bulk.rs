@@ -113,7 +113,7 @@ async fn act(
             let client = store::clients::by_code(&mut tx, &code).await?;
             let client = client
                 .filter(|client| caller.sees(client.id))
-                .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+                .ok_or_else(|| Problem::absent("client"))?;
             let (selected, unknown) =
                 selection::by_references(&mut tx, client.id, &references).await?;
             (selected, unknown, Some(client.id))

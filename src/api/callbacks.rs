@@ -10,6 +10,7 @@ use super::{
     App,
     auth::{Caller, Right},
     calls,
+    calls::must_work_for,
     extract::{Body, Path, Query},
     problem::{Problem, ProblemBody},
 };
@@ -179,14 +180,15 @@ async fn create(
     let target = store::contact_points::target(&mut tx, point).await?;
     let target = target
         .filter(|target| caller.sees(target.client))
-        .ok_or_else(|| Problem::NotFound("there is no such contact point in your cases".into()))?;
+        .ok_or_else(|| Problem::absent("contact point"))?;
     if store::agents::by_id(&mut tx, agent)
         .await?
         .is_none_or(|a| !a.active)
     {
-        return Err(Problem::NotFound(
-            "there is no such agent, or it has left".into(),
-        ));
+        return Err(Problem::agent_absent());
+    }
+    if caller.agent_id != Some(agent) {
+        must_work_for(&mut tx, agent, target.client).await?;
     }
     let callback = NewCallback {
         case: target.case,
@@ -307,7 +309,7 @@ async fn dial(
 }
 
 fn absent() -> Problem {
-    Problem::NotFound("there is no such callback in your cases".into())
+    Problem::absent("callback")
 }
 
 async fn visible(tx: &mut Tx, caller: &Caller, callback: &str) -> Result<Callback, Problem> {

@@ -17,9 +17,9 @@ use super::{
     problem::{Problem, ProblemBody, ReasonBody},
 };
 use crate::{
-    ids::{AgentId, CallId, CaseId, ContactPointId},
+    ids::{AgentId, CallId, CaseId, ClientId, ContactPointId},
     phone::PhoneNumber,
-    store::{self, attempts::Attempt, contact_points::Target, users::Role},
+    store::{self, Tx, attempts::Attempt, contact_points::Target, users::Role},
     switchboard::{DialAnswer, DialError, DialRequest, RequestKey},
 };
 
@@ -146,6 +146,10 @@ async fn create(
         },
     };
     let target = find_target(&app, &caller, &new).await?;
+    if caller.agent_id != Some(agent) {
+        let mut tx = app.db.read().await?;
+        must_work_for(&mut tx, agent, target.client).await?;
+    }
     let request = DialRequest {
         contact_point: target.contact_point,
         agent,
@@ -153,6 +157,22 @@ async fn create(
         key,
     };
     answer(app.switchboard.dial(request).await?)
+}
+
+/// An agent who has logins, none of which sees the client, is given none of its calls by others either.
+pub(super) async fn must_work_for(
+    tx: &mut Tx,
+    agent: AgentId,
+    client: ClientId,
+) -> Result<(), Problem> {
+    let logins = store::users::of_agent(tx, agent).await?;
+    if logins.is_empty() || logins.iter().any(|user| user.scope.includes(client)) {
+        return Ok(());
+    }
+    Err(Problem::Forbidden(
+        "agent_id: this agent does not work for the client of the case; choose another, or add the client to his account"
+            .into(),
+    ))
 }
 
 /// What the gate said, as an answer.
@@ -185,7 +205,7 @@ pub(super) fn answer(answer: DialAnswer) -> Result<Response, Problem> {
 }
 
 async fn find_target(app: &App, caller: &Caller, new: &NewCall) -> Result<Target, Problem> {
-    let absent = || Problem::NotFound("there is no such contact point in your cases".into());
+    let absent = || Problem::absent("contact point");
     let mut tx = app.db.read().await?;
     let target = match (new.contact_point_id, new.case_id, new.number.as_deref()) {
         (Some(id), None, None) => {
@@ -357,14 +377,17 @@ async fn hang_up(
 
 /// The attempt behind a call id, and whether it is the caller's own.
 async fn visible_call(app: &App, caller: &Caller, call: &str) -> Result<(Attempt, bool), Problem> {
-    let absent = || Problem::NotFound("there is no such call in your cases".into());
+    let absent = || Problem::absent("call");
     let call: CallId = call.parse().map_err(|_| absent())?;
     let mut tx = app.db.read().await?;
     let attempt = store::attempts::by_id(&mut tx, call)
         .await?
         .ok_or_else(absent)?;
     let own = caller.agent_id == Some(attempt.agent);
-    if own || (caller.sees(attempt.client) && caller.role != Role::Agent) {
+    // Whoever is talking can hang up and look, although the client was taken from him meanwhile.
+    let talking = own && attempt.ended_at_ms.is_none();
+    let sees = caller.sees(attempt.client) && (own || caller.role != Role::Agent);
+    if talking || sees {
         return Ok((attempt, own));
     }
     Err(absent())
@@ -373,9 +396,9 @@ async fn visible_call(app: &App, caller: &Caller, call: &str) -> Result<(Attempt
 impl From<DialError> for Problem {
     fn from(error: DialError) -> Self {
         match error {
-            DialError::NotFound => Self::NotFound("there is no such contact point".into()),
+            DialError::NotFound => Self::absent("contact point"),
             DialError::AgentUnknown => {
-                Self::NotFound("there is no such agent, or it has left".into())
+                Self::agent_absent()
             }
             DialError::AgentBusy(state) => {
                 Self::Conflict(format!("the agent is {state}; end that first"))
@@ -387,13 +410,17 @@ impl From<DialError> for Problem {
                 "this Idempotency-Key was used for another request; use a new one".into(),
             ),
             DialError::Draining => {
-                Self::Unavailable("the daemon is being stopped and takes no new calls".into())
+                Self::Unavailable(
+                    "the daemon is being stopped and takes no new calls; dial again when it is back".into(),
+                )
             }
             DialError::Full(max) => {
-                Self::Unavailable(format!("{max} calls are up, which is calls.max"))
+                Self::Unavailable(format!(
+                    "{max} calls are up, which is calls.max; dial again when one has ended, or raise it"
+                ))
             }
             DialError::Vault(why) => Self::Unavailable(format!(
-                "no recording, no call: the vault cannot take a new file: {why}"
+                "no recording, no call: the vault cannot take a new file: {why}; tell the administrator"
             )),
             DialError::Randomness | DialError::BrokeOff(_) => {
                 Self::Internal(anyhow::Error::new(error))

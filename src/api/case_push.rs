@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
-    case_store::{ABSENT, case_of},
+    case_store::case_of,
     extract::{Body, Path},
     problem::{Problem, ProblemBody},
 };
@@ -136,7 +136,7 @@ async fn push(
     let client = store::clients::by_code(&mut tx, &case.client)
         .await?
         .filter(|client| caller.sees(client.id))
-        .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+        .ok_or_else(|| Problem::absent("client"))?;
     tx.rollback().await?;
     for (name, text) in [("batch", &case.batch), ("reference", &case.reference)] {
         if text.trim().is_empty()
@@ -194,7 +194,7 @@ async fn push(
     let mut tx = app.db.read().await?;
     let case = store::cases::by_reference(&mut tx, client.id, &reference)
         .await?
-        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+        .ok_or_else(|| Problem::absent("case"))?;
     Ok(Json(PushedBody {
         case_id: case.id.get(),
         new: report.new_cases > 0,

@@ -40,11 +40,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(repayments))
 }
 
-pub(super) const ABSENT: &str = "there is no such case among your clients'";
-
 /// A case of one of the caller's clients.
 pub(super) async fn case_of(app: &App, caller: &Caller, id: &str) -> Result<Case, Problem> {
-    let absent = || Problem::NotFound(ABSENT.into());
+    let absent = || Problem::absent("case");
     let id: CaseId = id.parse().map_err(|_| absent())?;
     let mut tx = app.db.read().await?;
     let case = store::cases::by_id(&mut tx, id).await?;
@@ -218,7 +216,7 @@ async fn detail(
     let mut tx = app.db.read().await?;
     let detail = store::cases::detail(&mut tx, case.id)
         .await?
-        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+        .ok_or_else(|| Problem::absent("case"))?;
     let currency = Currency::parse(&detail.currency).unwrap_or(Currency::CNY);
     let money = |e4| Money { e4, currency }.to_string();
     let identity = match &detail.identity {
@@ -314,7 +312,7 @@ async fn reveal(
     let mut tx = app.db.read().await?;
     let detail = store::cases::detail(&mut tx, case.id)
         .await?
-        .ok_or_else(|| Problem::NotFound(ABSENT.into()))?;
+        .ok_or_else(|| Problem::absent("case"))?;
     let key = &app.fields;
     let identity = detail
         .identity

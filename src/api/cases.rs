@@ -126,7 +126,7 @@ async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<Cas
         .or_else(|_| caller.must(Right::Supervise))?;
     let case = case
         .filter(|case| caller.sees(case.client_id))
-        .ok_or_else(|| Problem::NotFound("there is no such case among your clients'".into()))?;
+        .ok_or_else(|| Problem::absent("case"))?;
     let mut tx = app.db.read().await?;
     let client = store::clients::by_id(&mut tx, case.client_id).await?;
     let people = store::contact_points::people_of_case(&mut tx, case.id).await?;

@@ -413,9 +413,7 @@ async fn write(
     let case = CaseId::new(new.case_id);
     let known = store::cases::by_id(&mut tx, case).await?;
     if known.is_none_or(|case| !caller.sees(case.client_id)) {
-        return Err(Problem::NotFound(
-            "there is no such case among your clients'".into(),
-        ));
+        return Err(Problem::absent("case"));
     }
     let said = said_of(&mut tx, case, new.said).await?;
     let today = app.switchboard.today().to_string();
@@ -466,11 +464,7 @@ async fn export(
         code => {
             let client = store::clients::by_code(&mut tx, code).await?;
             let client = client.filter(|client| caller.sees(client.id));
-            Some(
-                client
-                    .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?
-                    .id,
-            )
+            Some(client.ok_or_else(|| Problem::absent("client"))?.id)
         }
     };
     let template = note_export::template(&mut tx, client, name).await?;
@@ -556,7 +550,7 @@ async fn dispositions(
     let client = store::clients::by_code(&mut tx, &whose.client).await?;
     let client = client
         .filter(|client| caller.sees(client.id))
-        .ok_or_else(|| Problem::NotFound("there is no such client among yours".into()))?;
+        .ok_or_else(|| Problem::absent("client"))?;
     let list = store::dispositions::list(&mut tx, Some(client.id)).await?;
     let offered = list.into_iter().filter(|one| one.active);
     Ok(Json(
@@ -573,7 +567,7 @@ async fn dispositions(
 }
 
 fn absent() -> Problem {
-    Problem::NotFound("there is no such note in your cases".into())
+    Problem::absent("note")
 }
 
 /// The note of that number, and whether it is the caller's own.
@@ -619,7 +613,7 @@ async fn said_of(tx: &mut Tx, case: CaseId, said: SaidBody) -> Result<Finish, Pr
 impl From<NoteError> for Problem {
     fn from(error: NoteError) -> Self {
         match error {
-            NoteError::NotFound(what) => Self::NotFound(format!("there is no such {what}")),
+            NoteError::NotFound(what) => Self::absent(what),
             NoteError::Disposition { offered, .. } => Self::Unprocessable(format!(
                 "disposition: not offered for this client; one of: {offered}"
             )),

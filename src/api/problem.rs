@@ -83,6 +83,20 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// There is none, or its client is not the caller's: which of the two is not told.
+    pub(super) fn absent(what: &str) -> Self {
+        Self::NotFound(format!(
+            "there is no such {what} among the cases of your clients; check its id, or use an account that sees its client"
+        ))
+    }
+
+    /// Nobody works under that id.
+    pub(super) fn agent_absent() -> Self {
+        Self::NotFound(
+            "there is no such agent, or it has left; `GET /api/v1/agents` lists those who are there".into(),
+        )
+    }
+
     fn body(&self) -> ProblemBody {
         let (status, kind, title, detail) = match self {
             Self::Unauthenticated => (
@@ -207,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_problem_repeats_its_status_names_its_kind_and_says_what_to_do() {
+    async fn every_problem_repeats_its_status_and_names_its_kind() {
         let problems = [
             Problem::Unauthenticated,
             Problem::Forbidden("ask".into()),

@@ -54,7 +54,7 @@ async fn read(
     Path(id): Path,
 ) -> Result<Json<ReceiptBody>, Problem> {
     caller.must(Right::Receipts)?;
-    let absent = || Problem::NotFound("there is no such receipt in your cases".into());
+    let absent = || Problem::absent("receipt");
     let id: ReceiptId = id.parse().map_err(|_| absent())?;
     let mut tx = app.db.read().await?;
     let receipt = store::receipts::by_id(&mut tx, id)

@@ -185,7 +185,7 @@ async fn export(
 
 async fn visible(app: &App, caller: &Caller, id: &str) -> Result<Recording, Problem> {
     caller.must(Right::Recordings)?;
-    let absent = || Problem::NotFound("there is no such recording in your cases".into());
+    let absent = || Problem::absent("recording");
     let id: RecordingId = id.parse().map_err(|_| absent())?;
     let mut tx = app.db.read().await?;
     let recording = store::recordings::by_id(&mut tx, id)

@@ -154,7 +154,7 @@ fn welcome(
         writeln!(
             out,
             "Hear it afterwards (agent left, debtor right):\n  curl -s http://{address}/api/v1/recordings -H 'Authorization: Bearer {qa}'\n  \
-             curl -s -o call.wav http://{address}/api/v1/recordings/RECORDING/export -H 'Authorization: Bearer {qa}'"
+             curl -fsS -o call.wav http://{address}/api/v1/recordings/RECORDING/export -H 'Authorization: Bearer {qa}'"
         )?;
     }
     let program = std::env::current_exe().unwrap_or_else(|_| "ringfence".into());

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    io::{Read, Write},
+    io::{Read, Seek as _, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -52,6 +52,11 @@ pub enum RecordingsCommand {
         #[arg(long, short)]
         output: Option<PathBuf>,
     },
+    /// Say which recording a WAV is and whether it is unchanged, by its SHA-256
+    Identify {
+        /// The file, exported here once
+        file: PathBuf,
+    },
     /// Read every recording to its end and prove that nothing is missing or altered, in vault, database and access log
     Verify {
         /// Only this one
@@ -78,6 +83,7 @@ pub async fn run(
             writeln!(out, "wrote {} ({bytes} bytes)", output.display())?;
             Ok(())
         }
+        RecordingsCommand::Identify { file } => identify(db, &file, out).await,
         RecordingsCommand::Verify { id } => verify(&vault, db, id, out).await,
     }
 }
@@ -227,6 +233,43 @@ async fn export(
         let _ = std::fs::remove_file(output);
     }
     written
+}
+
+/// What an auditor asks of a file that he was given.
+async fn identify(db: &Db, path: &Path, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let shown = path.display();
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let wav = ringfence_recordings::wav::inspect(&file)
+        .with_context(|| format!("{shown} is not an export of ours"))?;
+    file.rewind()?;
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let length = file
+            .read(&mut buffer)
+            .with_context(|| format!("cannot read {shown}"))?;
+        if length == 0 {
+            break;
+        }
+        digest.update(buffer.get(..length).unwrap_or_default());
+    }
+    let sha256 = store::users::hex(digest.finish().as_ref());
+    let mut tx = db.read().await?;
+    let Some(recording) = store::recordings::by_hash(&mut tx, &sha256).await? else {
+        bail!(
+            "{shown} is a WAV of {} channels, {} samples each at {} Hz, but no recording here has its SHA-256 {sha256}: \
+             it was altered, or comes from elsewhere; export the recording again and compare",
+            wav.channels,
+            wav.samples,
+            wav.sample_rate
+        );
+    };
+    writeln!(
+        out,
+        "{shown} is recording {} of call {}, unchanged: SHA-256 {sha256}",
+        recording.id, recording.call
+    )?;
+    Ok(())
 }
 
 async fn verify(

@@ -117,6 +117,7 @@ statements! {
          WHERE id = $1 AND state = 'live'";
     DROP("note that a recording is not there") = "UPDATE recordings SET state = $2 WHERE id = $1 AND state = 'live'";
     BY_ID("read a recording") = select!("WHERE r.id = $1");
+    BY_HASH("look up a recording by its WAV") = select!("WHERE r.wav_sha256 = $1 ORDER BY r.id LIMIT 1");
     OF_CALL("read the recordings of a call") = select!("WHERE r.call_id = $1 ORDER BY r.segment");
     LIVE("list the live recordings of a node") = select!("WHERE r.state = 'live' AND a.node = $1 ORDER BY r.id");
     LIST("list recordings") = select!(
@@ -182,6 +183,15 @@ pub async fn lose(tx: &mut Tx, id: RecordingId) -> Result<bool> {
 /// The recording with this id.
 pub async fn by_id(tx: &mut Tx, id: RecordingId) -> Result<Option<Recording>> {
     tx.fetch_optional(&BY_ID, args![id])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// The recording whose exported WAV has this SHA-256. Reads all rows: for a question now and then.
+pub async fn by_hash(tx: &mut Tx, wav_sha256: &str) -> Result<Option<Recording>> {
+    tx.fetch_optional(&BY_HASH, args![wav_sha256])
         .await?
         .as_ref()
         .map(read)

@@ -146,6 +146,9 @@ statements! {
         "SELECT id, name, role, agent_id, all_clients, revoked_at_ms, used_at_ms FROM users WHERE name = $1";
     LIST("list the accounts") =
         "SELECT id, name, role, agent_id, all_clients, revoked_at_ms, used_at_ms FROM users ORDER BY name";
+    OF_AGENT("look up the accounts of an agent") =
+        "SELECT id, name, role, agent_id, all_clients, revoked_at_ms, used_at_ms FROM users
+         WHERE agent_id = $1 AND revoked_at_ms IS NULL ORDER BY id";
     CLIENTS("look up what an account may see") =
         "SELECT client_id FROM user_clients WHERE user_id = $1 ORDER BY client_id";
     USED("note the use of a token") = "UPDATE users SET used_at_ms = $2 WHERE id = $1";
@@ -196,6 +199,15 @@ pub async fn by_name(tx: &mut Tx, name: &str) -> Result<Option<User>> {
         Some(row) => read(tx, &row).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The valid accounts that speak for an agent.
+pub async fn of_agent(tx: &mut Tx, agent: AgentId) -> Result<Vec<User>> {
+    let mut users = Vec::new();
+    for row in tx.fetch_all(&OF_AGENT, args![agent]).await? {
+        users.push(read(tx, &row).await?);
+    }
+    Ok(users)
 }
 
 /// All accounts by name.
