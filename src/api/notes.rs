@@ -1,16 +1,17 @@
 //! `/api/v1/notes`: call notes. An agent finishes and sees their own; those who lead or check see and write out those of
 //! their clients. Finishing ends the agent's wrap-up.
 
+mod bodies;
+
 use axum::{
     Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::bodies::{DispositionBody, FollowedBody, NewNoteBody, NoteBody, SaidBody, Wanted, Whose};
 use super::{
     App,
     auth::{Caller, Right},
@@ -21,14 +22,13 @@ use crate::{
     cases::{
         money::{Currency, Money},
         note_export::{self, NoteExportError},
-        notes::{self, Begin, Finish, Followed, Hours, NoteError, Promise},
+        notes::{self, Begin, Finish, Hours, NoteError, Promise},
     },
     ids::{CaseId, ContactPointId, NoteId},
-    policy::Week,
     store::{
         self, Tx,
         access::{self, Access},
-        notes::{Filter, Line, Note, NoteState},
+        notes::{Filter, Note},
         users::Role,
     },
 };
@@ -39,256 +39,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(export))
         .routes(routes!(read, finish))
         .routes(routes!(dispositions))
-}
-
-/// A call note.
-#[derive(Debug, Serialize, ToSchema)]
-struct NoteBody {
-    /// Number of the note.
-    note: i64,
-    /// Case.
-    case_id: i64,
-    /// Code of the client.
-    client: String,
-    /// The client's case number.
-    reference: String,
-    /// The call; absent for a note without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call: Option<String>,
-    /// Contact point.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contact_point_id: Option<i64>,
-    /// The number reached.
-    number: String,
-    /// Who answers there.
-    person: String,
-    /// What that person is to the debt.
-    relation: String,
-    /// Employee number of the agent.
-    agent: String,
-    /// `draft`: what the daemon knows by itself; `final`: finished.
-    state: String,
-    /// Code of what came of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disposition: Option<String>,
-    /// Free words.
-    text: String,
-    /// Promised amount, exact, in the currency of the case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    promise: Option<String>,
-    /// Promised day.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    promise_on: Option<String>,
-    /// Currency of the case.
-    currency: String,
-    /// The client's own fields.
-    fields: serde_json::Value,
-    /// Day of the call, local to the person called.
-    local_date: String,
-    /// When the call began, or the note; milliseconds UTC.
-    started_at_ms: i64,
-    /// When it was answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answered_at_ms: Option<i64>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_at_ms: Option<i64>,
-    /// What ended it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<String>,
-    /// The recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<String>,
-    /// When it was finished.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at_ms: Option<i64>,
-}
-
-impl NoteBody {
-    fn of(line: Line) -> Self {
-        let note = line.note;
-        Self {
-            note: note.id.get(),
-            case_id: note.case.get(),
-            client: line.client,
-            reference: line.reference,
-            call: note.call.map(|call| call.to_string()),
-            contact_point_id: note.contact_point.map(ContactPointId::get),
-            number: line.number,
-            person: line.person,
-            relation: note.relation.as_str().to_owned(),
-            agent: line.agent,
-            state: note.state.to_string(),
-            disposition: note.disposition,
-            text: note.text,
-            promise: note.promise_e4.map(crate::export::money),
-            promise_on: note.promise_on,
-            currency: line.currency,
-            fields: serde_json::from_str(&note.fields).unwrap_or_default(),
-            local_date: note.local_date,
-            started_at_ms: note.started_at_ms,
-            answered_at_ms: note.answered_at_ms,
-            ended_at_ms: note.ended_at_ms,
-            cause: note.cause,
-            recording: line.recording.map(|id| id.to_string()),
-            finished_at_ms: note.finished_at_ms,
-        }
-    }
-}
-
-/// What came of it, in words.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SaidBody {
-    /// Code of the disposition; see `GET /api/v1/dispositions`.
-    disposition: String,
-    /// Free words.
-    #[serde(default)]
-    text: String,
-    /// What was promised, for a disposition with the effect `promise`.
-    promise: Option<PromiseBody>,
-    /// When to call back, milliseconds UTC, for one with `callback`.
-    callback_at_ms: Option<i64>,
-    /// Hours that the person asks for, for one with `agreement`.
-    agreement: Option<HoursBody>,
-    /// The client's own fields: texts, numbers, true or false.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    fields: serde_json::Map<String, serde_json::Value>,
-}
-
-/// A promise to pay.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct PromiseBody {
-    /// Such as `1234.50`, in the currency of the case.
-    amount: String,
-    /// Such as `2026-11-30`.
-    #[schema(value_type = String)]
-    on: jiff::civil::Date,
-}
-
-/// Hours that were agreed in the call.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct HoursBody {
-    /// The hours of each weekday, local to the person: `{"mon": ["21:00-22:00"], "tue": [], …}`.
-    #[schema(value_type = Object)]
-    hours: Week,
-    /// Until when, milliseconds UTC.
-    until_ms: i64,
-    /// Where in the recording it was said, milliseconds from its beginning.
-    #[serde(default)]
-    offset_ms: i64,
-}
-
-/// A note without a call.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewNoteBody {
-    /// The case.
-    case_id: i64,
-    /// The number it is about, if it is about one.
-    contact_point_id: Option<i64>,
-    /// What it says.
-    said: SaidBody,
-}
-
-/// What followed from a finished note.
-#[derive(Debug, Serialize, ToSchema)]
-struct FollowedBody {
-    /// Number of the note.
-    note: i64,
-    /// What was carried out.
-    effects: Vec<&'static str>,
-    /// The callback that was queued.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback: Option<i64>,
-    /// The agreement that waits for a second person.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agreement: Option<i64>,
-    /// The major matter that has to be reported.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    major_matter: Option<i64>,
-}
-
-impl FollowedBody {
-    fn of(note: NoteId, followed: Followed) -> Self {
-        Self {
-            note: note.get(),
-            effects: followed.effects.iter().map(|e| e.as_str()).collect(),
-            callback: followed.callback,
-            agreement: followed.agreement,
-            major_matter: followed.major_matter,
-        }
-    }
-}
-
-/// Which notes.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-struct Wanted {
-    /// Code of the client.
-    client: String,
-    /// Employee number of the agent.
-    agent: String,
-    /// First local day, `YYYY-MM-DD`.
-    #[param(value_type = Option<String>)]
-    from: Option<jiff::civil::Date>,
-    /// Last local day.
-    #[param(value_type = Option<String>)]
-    to: Option<jiff::civil::Date>,
-    /// Code of the disposition.
-    disposition: String,
-    /// The client's case number.
-    case: String,
-    /// Words in the text.
-    text: String,
-    /// `draft` or `final`.
-    state: String,
-    /// Only those older than this note: the last one of the page before.
-    before: Option<i64>,
-    /// At most so many, 1 to 500; 100 if left out.
-    limit: Option<u32>,
-    /// Of an export: name of the template, `default` if left out.
-    template: String,
-}
-
-impl Wanted {
-    fn filter(&self) -> Result<Filter, Problem> {
-        let day = |day: Option<jiff::civil::Date>| day.map(|d| d.to_string()).unwrap_or_default();
-        let texts = [
-            &self.client,
-            &self.agent,
-            &self.disposition,
-            &self.case,
-            &self.text,
-            &self.template,
-        ];
-        if texts.iter().any(|text| text.contains(char::is_control)) {
-            return Err(Problem::Invalid(
-                "the query: no text has control characters".into(),
-            ));
-        }
-        let state = match self.state.as_str() {
-            "" => None,
-            word => Some(
-                word.parse::<NoteState>()
-                    .map_err(|e| Problem::Invalid(format!("state: {e}")))?,
-            ),
-        };
-        Ok(Filter {
-            client: self.client.clone(),
-            agent: self.agent.clone(),
-            from: day(self.from),
-            to: day(self.to),
-            disposition: self.disposition.clone(),
-            reference: self.case.clone(),
-            text: self.text.clone(),
-            state,
-        })
-    }
 }
 
 /// Notes, newest first: an agent's own, for others those of their clients.
@@ -504,30 +254,6 @@ async fn export(
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     Ok(response)
-}
-
-/// Something that may be said to have come of a call.
-#[derive(Debug, Serialize, ToSchema)]
-struct DispositionBody {
-    /// The stable word.
-    code: String,
-    /// In English.
-    name_en: String,
-    /// 中文.
-    name_zh: String,
-    /// The right person was spoken to.
-    right_party: bool,
-    /// What it does, and so what it asks for.
-    effects: Vec<&'static str>,
-}
-
-/// Whose list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Whose {
-    /// Code of the client.
-    client: String,
 }
 
 /// What may be said to have come of a call for a client.
