@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,10 +14,11 @@ use super::tone;
 
 /// One browser; ended on drop.
 pub struct Chromium {
-    commands: ChildStdin,
+    /// `None` once it was told to end.
+    commands: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
     // Before the directory, so that nothing writes there when it goes.
-    _process: Process,
+    process: Process,
     _work: TempDir,
 }
 
@@ -47,12 +49,12 @@ impl Chromium {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = Process::spawn("node", &mut command);
-        let commands = process.child().stdin.take().unwrap();
+        let commands = process.child().stdin.take();
         let answers = BufReader::new(process.child().stdout.take().unwrap()).lines();
         Chromium {
             commands,
             answers,
-            _process: process,
+            process,
             _work: work,
         }
     }
@@ -62,7 +64,8 @@ impl Chromium {
     /// # Panics
     /// If it fails, with what the script said.
     pub fn ask(&mut self, command: Value) -> Value {
-        writeln!(self.commands, "{command}").expect("the browser's script has ended");
+        let commands = self.commands.as_mut().expect("told to end only on drop");
+        writeln!(commands, "{command}").expect("the browser's script has ended");
         let line = self
             .answers
             .next()
@@ -72,6 +75,16 @@ impl Chromium {
             serde_json::from_str(&line).expect("the browser's script answers in JSON");
         assert_eq!(answer["ok"], true, "{command}: {answer}");
         answer
+    }
+}
+
+impl Drop for Chromium {
+    /// The script ends the browser's many processes, which would go on to write into a directory that goes.
+    fn drop(&mut self) {
+        self.commands = None;
+        if !std::thread::panicking() {
+            self.process.wait(Duration::from_secs(20));
+        }
     }
 }
 
