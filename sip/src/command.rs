@@ -1,7 +1,7 @@
 //! What the owner asks of an endpoint: the data of its commands and why one can be refused.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::SessionTimer;
 use crate::digest::Login;
@@ -29,9 +29,15 @@ pub struct Invite {
     pub credentials: Option<Login>,
     /// Our session description.
     pub offer: sdp::Session,
-    /// The Expires header (RFC 3261 20.19), whole seconds: how long the peer may let it ring. The caller still has to
-    /// `hang_up` when its time is over.
+    /// The Expires header (RFC 3261 20.19), whole seconds: how long the peer may let it ring, from each INVITE on. The
+    /// caller still has to `hang_up` when its time is over.
     pub expires: Option<Duration>,
+    /// Expires never reaches beyond this instant, however late an INVITE is sent again or anew. With less than a
+    /// second left none leaves.
+    pub ring_until: Option<Instant>,
+    /// No INVITE of this call leaves at or after this instant: not the first, no retransmission, and none that is sent
+    /// anew because of 401, 407 or 422. What was sent before may still be answered.
+    pub not_after: Option<Instant>,
     /// The session timer to ask for; [`Config::session_timer`](crate::Config::session_timer) if `None`.
     pub session_timer: Option<SessionTimer>,
     /// More headers (name, value), for example `P-Asserted-Identity` or `X-…`.
@@ -51,6 +57,8 @@ impl Invite {
             credentials: None,
             offer,
             expires: None,
+            ring_until: None,
+            not_after: None,
             session_timer: None,
             headers: Vec::new(),
         }
@@ -156,6 +164,9 @@ pub enum CommandError {
     /// No socket of that protocol and address family was announced.
     #[error("no transport reaches the peer")]
     NoTransport,
+    /// [`Invite::not_after`] has come.
+    #[error("it is too late for the INVITE")]
+    Late,
     /// An argument cannot be put on the wire.
     #[error("the argument cannot be sent: {0}")]
     Invalid(&'static str),

@@ -18,6 +18,7 @@ use crate::headers::{MAGIC_COOKIE, NameAddr, Via, name};
 use crate::message::{Request, Response};
 use crate::method::{Method, StatusCode};
 use crate::schedule::{Due, Schedule};
+use crate::session::bounds::Bounds;
 use crate::transaction::client::Client;
 use crate::transaction::client_invite::ClientInvite;
 use crate::transaction::table::{
@@ -201,6 +202,17 @@ impl Core {
     }
 
     pub(crate) fn transmit(&mut self, now: Instant, flow: &Flow, bytes: Vec<u8>) {
+        self.transmit_before(now, flow, bytes, None);
+    }
+
+    /// As [`transmit`](Self::transmit) for what must not leave any more when it waited until `not_after`.
+    pub(crate) fn transmit_before(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        bytes: Vec<u8>,
+        not_after: Option<Instant>,
+    ) {
         if !self.is_open(flow) {
             return;
         }
@@ -212,6 +224,7 @@ impl Core {
             transport: flow.transport,
             destination: flow.address,
             bytes,
+            not_after,
         });
     }
 
@@ -234,17 +247,30 @@ impl Core {
     pub(crate) fn send_request(
         &mut self,
         now: Instant,
-        mut request: Request,
+        request: Request,
         flow: Flow,
         owner: ClientOwner,
         branch: Option<String>,
     ) -> u64 {
         let branch = branch.unwrap_or_else(|| self.branch());
+        self.send_bounded(now, request, flow, owner, branch, Bounds::default())
+    }
+
+    /// As [`send_request`](Self::send_request), and never again once the bounds are over.
+    pub(crate) fn send_bounded(
+        &mut self,
+        now: Instant,
+        mut request: Request,
+        flow: Flow,
+        owner: ClientOwner,
+        branch: String,
+        bounds: Bounds,
+    ) -> u64 {
         request.headers.remove(name::VIA);
         request
             .headers
             .push_front(name::VIA, self.via(&flow, &branch).to_wire());
-        self.send_with_via(now, request, flow, owner, branch)
+        self.begin_client(now, request, flow, owner, branch, bounds)
     }
 
     /// As [`send_request`](Self::send_request) for a request that already has its Via (a CANCEL repeats the INVITE's).
@@ -256,14 +282,28 @@ impl Core {
         owner: ClientOwner,
         branch: String,
     ) -> u64 {
+        self.begin_client(now, request, flow, owner, branch, Bounds::default())
+    }
+
+    fn begin_client(
+        &mut self,
+        now: Instant,
+        request: Request,
+        flow: Flow,
+        owner: ClientOwner,
+        branch: String,
+        bounds: Bounds,
+    ) -> u64 {
         let id = self.id();
         let (timers, reliable) = (self.config.timers, flow.kind.is_reliable());
         let machine = match request.method {
-            Method::INVITE => ClientMachine::Invite(ClientInvite::new(now, timers, reliable)),
+            Method::INVITE => ClientMachine::Invite(
+                ClientInvite::new(now, timers, reliable).resent_before(bounds.not_after()),
+            ),
             _ => ClientMachine::Other(Client::new(now, timers, reliable)),
         };
         let bytes = request.to_bytes();
-        self.transmit(now, &flow, bytes.clone());
+        self.transmit_before(now, &flow, bytes.clone(), bounds.not_after());
         if let ClientOwner::Leg(leg, _) = owner {
             *self.leg_transactions.entry(leg).or_default() += 1;
         }
@@ -278,6 +318,7 @@ impl Core {
                 flow,
                 owner,
                 acks: Vec::new(),
+                bounds,
             },
         );
         id

@@ -294,7 +294,7 @@ impl Endpoint {
     /// Sends the prepared INVITE.
     ///
     /// # Errors
-    /// [`CommandError::Gone`] or [`CommandError::State`] if it was sent before.
+    /// [`CommandError::Gone`], [`CommandError::State`] if it was sent before, [`CommandError::Late`].
     pub fn send_invite(&mut self, now: Instant, leg: LegHandle) -> Done {
         if !self.core.has_room() {
             return Err(CommandError::Full("transactions"));

@@ -66,6 +66,9 @@ pub enum EndedBy {
     Peer,
     /// Nobody said so: a timer ran out, the transport broke, or the peer sent what cannot be used.
     Fault,
+    /// The peer asked for the INVITE with something more (401, 407, 422) when it was too late to send it
+    /// ([`Invite::not_after`](crate::Invite::not_after)).
+    Late,
 }
 
 /// What an incoming INVITE says.

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Names one UDP socket or one stream connection. Never reused by one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +106,8 @@ pub struct Transmit {
     pub destination: SocketAddr,
     /// One whole SIP message, or the line ends of a keepalive.
     pub bytes: Vec<u8>,
+    /// Where it waits this long, it must not be sent any more ([`Invite::not_after`](crate::Invite::not_after)).
+    pub not_after: Option<Instant>,
 }
 
 impl fmt::Debug for Transmit {

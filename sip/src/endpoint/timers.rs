@@ -61,8 +61,12 @@ impl Endpoint {
             return self.core.drop_client(id);
         }
         if step.resend {
+            if entry.bounds.stamp(&mut entry.request, now) {
+                entry.bytes = entry.request.to_bytes();
+            }
             let (flow, bytes) = (entry.flow, entry.bytes.clone());
-            self.core.transmit(now, &flow, bytes);
+            let not_after = entry.bounds.not_after();
+            self.core.transmit_before(now, &flow, bytes, not_after);
         }
         self.core.schedule.set(Due::Client(id), due);
     }

@@ -57,6 +57,7 @@ impl Leg {
             held_ack: None,
             snapshot: None,
             attempt: 0,
+            bounds: super::bounds::Bounds::default(),
             offers,
             session_timer: timer::SessionClock::new(timer.unwrap_or(SessionTimer {
                 interval: Duration::ZERO,

@@ -4,6 +4,7 @@
 //! [`reoffer`] changes the session, [`timer`] keeps it alive (RFC 4028), [`refer`] transfers. Here: the state they
 //! share, and the two ways out: [`Leg::bye`] and [`Leg::released`].
 
+pub(crate) mod bounds;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod refer;
@@ -93,6 +94,8 @@ pub(crate) struct Leg {
     snapshot: Option<DialogSnapshot>,
     /// How often the INVITE was sent anew (credentials, 422).
     attempt: u32,
+    /// Until when an INVITE that begins the call may leave.
+    bounds: bounds::Bounds,
     offers: reoffer::Offers,
     session_timer: timer::SessionClock,
     refer: refer::Transfers,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{AUTH_LIMIT, Cancel, Leg, State, description, push_reason, reoffer, set_cseq, timer};
+use super::{
+    AUTH_LIMIT, Cancel, Leg, State, bounds::Bounds, description, push_reason, reoffer, set_cseq,
+    timer,
+};
 use crate::cause::Release;
 use crate::command::{CommandError, Hangup, Invite};
 use crate::config::SessionTimer;
@@ -81,11 +84,6 @@ impl Leg {
                 .headers
                 .push(name::MIN_SE, timer.min.as_secs().to_string());
         }
-        if let Some(expires) = invite.expires {
-            request
-                .headers
-                .push(name::EXPIRES, expires.as_secs().max(1).to_string());
-        }
         for (name, value) in &invite.headers {
             request.headers.push(name, value.as_str());
         }
@@ -133,6 +131,7 @@ impl Leg {
             held_ack: None,
             snapshot: Some(snapshot.clone()),
             attempt: 0,
+            bounds: Bounds::new(invite.expires, invite.ring_until, invite.not_after),
             offers,
             session_timer: timer::SessionClock::new(timer.unwrap_or(SessionTimer {
                 interval: Duration::ZERO,
@@ -146,6 +145,10 @@ impl Leg {
     /// Sends the prepared INVITE.
     pub(crate) fn send(&mut self, core: &mut Core, now: Instant) -> Result<(), CommandError> {
         match std::mem::replace(&mut self.state, State::Released) {
+            State::Prepared(request, flow) if self.bounds.are_over(now) => {
+                self.state = State::Prepared(request, flow);
+                Err(CommandError::Late)
+            }
             State::Prepared(request, flow) => {
                 self.send_attempt(core, now, *request, flow);
                 Ok(())
@@ -157,7 +160,8 @@ impl Leg {
         }
     }
 
-    fn send_attempt(&mut self, core: &mut Core, now: Instant, request: Request, flow: Flow) {
+    fn send_attempt(&mut self, core: &mut Core, now: Instant, mut request: Request, flow: Flow) {
+        self.bounds.stamp(&mut request, now);
         let first = self
             .snapshot
             .as_ref()
@@ -166,7 +170,7 @@ impl Leg {
         let first = first.split('.').next().unwrap_or_default();
         let branch = attempt_branch(first, self.attempt);
         let owner = ClientOwner::Leg(self.handle, Role::Invite);
-        let transaction = core.send_request(now, request, flow, owner, Some(branch.clone()));
+        let transaction = core.send_bounded(now, request, flow, owner, branch.clone(), self.bounds);
         self.state = State::Inviting {
             transaction,
             cancel: Cancel::No,
@@ -191,15 +195,21 @@ impl Leg {
             } => {
                 let transaction = *transaction;
                 *cancel = Cancel::Wanted(hangup);
-                let rings =
-                    core.clients
-                        .get(transaction)
-                        .is_some_and(|entry| match &entry.machine {
-                            ClientMachine::Invite(invite) => invite.is_proceeding(),
-                            ClientMachine::Other(_) => false,
-                        });
-                if rings {
+                let Some(entry) = core.clients.get_mut(transaction) else {
+                    return;
+                };
+                let ClientMachine::Invite(invite) = &mut entry.machine else {
+                    return;
+                };
+                if invite.is_proceeding() {
                     self.send_cancel(core, now);
+                } else {
+                    // Whoever has not heard of the call by now must not hear of it any more. The first response that
+                    // comes all the same gets CANCEL, an answer ACK and BYE.
+                    invite.resend_no_more();
+                    let due = entry.machine.next_timeout();
+                    core.schedule
+                        .set(crate::schedule::Due::Client(transaction), due);
                 }
             }
             _ => {}
@@ -473,18 +483,18 @@ impl Leg {
             } if *current == transaction => *cancel,
             _ => return,
         };
-        if cancel == Cancel::No && self.try_again(core, now, transaction, response) {
-            return;
-        }
-        let by = if cancel == Cancel::No {
-            EndedBy::Peer
-        } else {
-            EndedBy::Us
+        let by = match cancel {
+            Cancel::No if self.try_again(core, now, transaction, response) => return,
+            Cancel::No if self.bounds.are_over(now) && may_be_asked_again(response) => {
+                EndedBy::Late
+            }
+            Cancel::No => EndedBy::Peer,
+            _ => EndedBy::Us,
         };
         self.released(core, by, Release::from_response(response));
     }
 
-    /// Sends the INVITE anew with credentials (401, 407) or a longer session timer (422).
+    /// Sends the INVITE anew with credentials (401, 407) or a longer session timer (422), unless it is too late for it.
     fn try_again(
         &mut self,
         core: &mut Core,
@@ -492,7 +502,11 @@ impl Leg {
         transaction: u64,
         response: &Response,
     ) -> bool {
-        if self.attempt + 1 >= ATTEMPT_LIMIT || self.auth_tries >= AUTH_LIMIT || !core.has_room() {
+        if self.attempt + 1 >= ATTEMPT_LIMIT
+            || self.auth_tries >= AUTH_LIMIT
+            || !core.has_room()
+            || self.bounds.are_over(now)
+        {
             return false;
         }
         let request = match response.status.code() {
@@ -542,6 +556,11 @@ impl Leg {
             self.released(core, by, release);
         }
     }
+}
+
+/// Whether a refusal asks for the same INVITE with something more.
+fn may_be_asked_again(response: &Response) -> bool {
+    matches!(response.status.code(), 401 | 407 | 422)
 }
 
 /// The CANCEL of an INVITE: same request URI, Via, Call-ID, From, To, CSeq number and Route (RFC 3261 9.1).

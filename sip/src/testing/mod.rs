@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod changes;
@@ -19,5 +21,5 @@ pub mod operations;
 #[cfg(test)]
 mod storms;
 
-pub use net::{Net, Weather, description, name_addr};
+pub use net::{Net, SentInvite, Weather, description, name_addr};
 pub use operations::fuzz_operations;

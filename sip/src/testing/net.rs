@@ -34,6 +34,19 @@ impl Weather {
     };
 }
 
+/// An INVITE that begins a call, as it was sent.
+#[derive(Debug, Clone)]
+pub struct SentInvite {
+    /// By which node.
+    pub node: usize,
+    /// When.
+    pub at: Instant,
+    /// Of which call.
+    pub call_id: String,
+    /// What its Expires says, seconds.
+    pub expires: Option<u64>,
+}
+
 struct Node {
     endpoint: Endpoint,
     transport: TransportId,
@@ -53,6 +66,8 @@ pub struct Net {
     pub log: Vec<(usize, String)>,
     /// Every message sent, whole, if `keep` is set.
     pub wire: Vec<(usize, String)>,
+    /// Every INVITE that begins a call, retransmissions included, until somebody takes it out.
+    pub invites: Vec<SentInvite>,
     /// Whether `log` and `wire` are kept.
     pub keep: bool,
     nodes: Vec<Node>,
@@ -88,6 +103,7 @@ impl Net {
             weather,
             log: Vec::new(),
             wire: Vec::new(),
+            invites: Vec::new(),
             keep: false,
             nodes,
             flying: BTreeMap::new(),
@@ -140,6 +156,8 @@ impl Net {
     fn drain(&mut self, index: usize) {
         while let Some(transmit) = self.nodes[index].endpoint.poll_transmit() {
             let (from, cut) = (self.nodes[index].address, self.nodes[index].cut);
+            self.invites
+                .extend(sent_invite(index, self.now, &transmit.bytes));
             if self.keep {
                 let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
                 self.log
@@ -303,6 +321,28 @@ impl Net {
             endpoint.hang_up(now, leg, Hangup::normal())
         });
     }
+}
+
+/// What an INVITE outside any dialog says; nothing for all else.
+fn sent_invite(node: usize, at: Instant, bytes: &[u8]) -> Option<SentInvite> {
+    if !bytes.starts_with(b"INVITE ") {
+        return None;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let header = |name: &str| {
+        text.lines()
+            .take_while(|line| !line.is_empty())
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    if header("To")?.contains(";tag=") {
+        return None;
+    }
+    Some(SentInvite {
+        node,
+        at,
+        call_id: header("Call-ID")?.to_owned(),
+        expires: header("Expires").and_then(|value| value.parse().ok()),
+    })
 }
 
 fn node_address(index: usize) -> SocketAddr {

@@ -1,13 +1,14 @@
 //! Random operation lists against a reference model: what the bytes say is done to two endpoints over a bad network.
 //!
 //! The model knows, for each leg, whether it exists, was answered and has ended. After each step: no event for an ended
-//! leg, each leg released once, nothing answered twice. At the end everything is hung up; then every leg has ended, and
+//! leg, each leg released once, nothing answered twice; and of the INVITEs that begin a call none that left after its time
+//! was over or after its leg was hung up, and none that lets it ring beyond the end of the ringing. At the end everything is hung up; then every leg has ended, and
 //! the tables of both ends are empty.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Net, Weather, description};
+use super::{Net, SentInvite, Weather, description};
 use crate::command::Hangup;
 use crate::method::StatusCode;
 use crate::{Config, Event, LegHandle, Load, SessionTimer};
@@ -24,8 +25,19 @@ struct Seen {
     released: bool,
 }
 
+/// What is known of a call that a node makes.
+#[derive(Debug)]
+struct Made {
+    ring_until: Instant,
+    not_after: Instant,
+    hung_up: bool,
+}
+
 struct Model {
     legs: [HashMap<LegHandle, Seen>; 2],
+    /// By node and leg: the Call-ID of what it calls, by which its INVITEs are known.
+    call_ids: HashMap<(usize, LegHandle), String>,
+    made: HashMap<String, Made>,
     /// In the order of their beginning, for picking.
     order: [Vec<LegHandle>; 2],
 }
@@ -41,6 +53,29 @@ impl Model {
         );
         assert!(before.is_none(), "leg {leg} of node {node} begins twice");
         self.order[node].push(leg);
+    }
+
+    /// Checks an INVITE that begins a call against what is known.
+    fn check(&self, sent: &SentInvite) {
+        #[expect(
+            clippy::expect_used,
+            reason = "an INVITE of a call that nobody began is what this looks for"
+        )]
+        let made = self.made.get(&sent.call_id).expect("an INVITE of no call");
+        assert!(!made.hung_up, "{sent:?} after it was hung up");
+        assert!(sent.at < made.not_after, "{sent:?} is late: {made:?}");
+        let rings = sent.expires.map(Duration::from_secs);
+        assert!(
+            rings.is_some_and(|rings| sent.at + rings <= made.ring_until),
+            "{sent:?} rings too long: {made:?}"
+        );
+    }
+
+    fn hung_up(&mut self, node: usize, leg: LegHandle) {
+        let call_id = self.call_ids.get(&(node, leg));
+        if let Some(made) = call_id.and_then(|call_id| self.made.get_mut(call_id)) {
+            made.hung_up = true;
+        }
     }
 
     /// Checks an event against what is known.
@@ -111,17 +146,20 @@ pub fn fuzz_operations(bytes: &[u8]) {
             longest_ms: 1_500,
         },
     };
-    let config = |seconds| Config {
+    // What node 0 asks for is too little for node 1: each of its calls is begun anew (422).
+    let config = |seconds, min| Config {
         session_timer: Some(SessionTimer {
             interval: Duration::from_secs(seconds),
-            min: Duration::from_secs(20),
+            min: Duration::from_secs(min),
         }),
         answer_within: Duration::from_secs(60),
         ..Config::default()
     };
-    let mut net = Net::new(seed, weather, vec![config(90), config(120)]);
+    let mut net = Net::new(seed, weather, vec![config(90, 20), config(120, 100)]);
     let mut model = Model {
         legs: [HashMap::new(), HashMap::new()],
+        call_ids: HashMap::new(),
+        made: HashMap::new(),
         order: [Vec::new(), Vec::new()],
     };
     let mut version = 10_u16;
@@ -141,6 +179,8 @@ pub fn fuzz_operations(bytes: &[u8]) {
         net.cut(node, false);
         for leg in model.order[node].clone() {
             net.hang_up(node, leg);
+            collect(&mut net, &mut model);
+            model.hung_up(node, leg);
         }
     }
     let quiet = net.settle(Duration::from_secs(600));
@@ -158,6 +198,9 @@ pub fn fuzz_operations(bytes: &[u8]) {
 }
 
 fn collect(net: &mut Net, model: &mut Model) {
+    for sent in net.invites.drain(..) {
+        model.check(&sent);
+    }
     for node in 0..2 {
         while let Some(event) = net.event(node) {
             model.note(node, &event);
@@ -174,11 +217,21 @@ fn operate(net: &mut Net, model: &mut Model, operation: u8, choice: usize, versi
     };
     match (operation % 18, leg) {
         (0 | 1, _) if model.order[0].len() + model.order[1].len() < MOST_CALLS => {
-            let invite = net.invite(node, 1 - node);
-            if let Ok((leg, _)) =
+            let mut invite = net.invite(node, 1 - node);
+            let made = Made {
+                ring_until: net.now + Duration::from_millis(1_500 * choice as u64),
+                not_after: net.now + Duration::from_millis(700 * (choice as u64 % 64)),
+                hung_up: false,
+            };
+            invite.expires = Some(Duration::from_secs(60));
+            invite.ring_until = Some(made.ring_until);
+            invite.not_after = Some(made.not_after);
+            if let Ok((leg, snapshot)) =
                 net.with(node, |endpoint, now| endpoint.prepare_invite(now, invite))
             {
                 model.add(node, leg, true);
+                model.call_ids.insert((node, leg), snapshot.call_id.clone());
+                model.made.insert(snapshot.call_id, made);
                 if operation < 250 {
                     let _ = net.with(node, |endpoint, now| endpoint.send_invite(now, leg));
                 }
@@ -203,6 +256,8 @@ fn operate(net: &mut Net, model: &mut Model, operation: u8, choice: usize, versi
             let _ = net.with(node, |endpoint, now| {
                 endpoint.hang_up(now, leg, Hangup::normal())
             });
+            collect(net, model);
+            model.hung_up(node, leg);
         }
         (7, Some(leg)) => {
             *version = version.wrapping_add(1).max(10) % 20_000;

@@ -34,6 +34,8 @@ pub struct ClientInvite {
     timers: Timers,
     reliable: bool,
     state: State,
+    /// From then on it is not retransmitted any more.
+    not_after: Option<Instant>,
 }
 
 impl ClientInvite {
@@ -48,6 +50,21 @@ impl ClientInvite {
                 interval: timers.t1,
                 give_up: now + timers.span(),
             },
+            not_after: None,
+        }
+    }
+
+    /// Bounds the retransmissions: none at or after this instant. Timer B still waits for a response to what was sent.
+    #[must_use]
+    pub const fn resent_before(mut self, not_after: Option<Instant>) -> Self {
+        self.not_after = not_after;
+        self
+    }
+
+    /// The owner does not want the call any more: it is not retransmitted, but Timer B still waits for a response.
+    pub const fn resend_no_more(&mut self) {
+        if let State::Calling { retransmit, .. } = &mut self.state {
+            *retransmit = None;
         }
     }
 
@@ -113,6 +130,10 @@ impl ClientInvite {
                     timed_out: true,
                     ..ClientStep::default()
                 }
+            }
+            State::Calling { retransmit, .. } if self.not_after.is_some_and(|end| end <= now) => {
+                *retransmit = None;
+                ClientStep::default()
             }
             State::Calling {
                 retransmit: Some(at),
@@ -187,6 +208,26 @@ mod tests {
         assert_eq!(sent, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]);
         assert_eq!(gave_up, Some(32_000));
         assert!(invite.is_over());
+    }
+
+    #[test]
+    fn nothing_is_sent_again_after_the_end_or_once_nobody_wants_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let invite = || ClientInvite::new(start, Timers::default(), false);
+        let mut bounded = invite().resent_before(Some(at(1_500)));
+        assert!(bounded.on_timeout(at(500)).resend);
+        // Due at the very end is late, and so is what was due before but is done after.
+        assert_eq!(bounded.on_timeout(at(1_500)), ClientStep::default());
+        let mut late = invite().resent_before(Some(at(1_500)));
+        assert_eq!(late.on_timeout(at(9_000)), ClientStep::default());
+        let mut unwanted = invite();
+        unwanted.resend_no_more();
+        for mut invite in [bounded, late, unwanted] {
+            assert_eq!(invite.next_timeout(), Some(at(32_000)));
+            assert!(invite.clone().on_response(at(20_000), 180).deliver);
+            assert!(invite.on_timeout(at(32_000)).timed_out);
+        }
     }
 
     #[test]

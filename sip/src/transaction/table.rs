@@ -12,6 +12,7 @@ use crate::event::{AccountHandle, LeftoverHandle, LegHandle, QueryHandle, Reques
 use crate::headers::{Via, name};
 use crate::message::Request;
 use crate::method::Method;
+use crate::session::bounds::Bounds;
 use crate::transport::Flow;
 
 /// Whose request it was.
@@ -72,6 +73,8 @@ pub(crate) struct ClientEntry {
     pub(crate) flow: Flow,
     pub(crate) owner: ClientOwner,
     pub(crate) acks: Vec<Ack>,
+    /// Until when it may be sent again.
+    pub(crate) bounds: Bounds,
 }
 
 #[derive(Debug, Clone)]
