@@ -2,12 +2,14 @@
 //!
 //! Knows UDP and TCP, nothing of calls. The trunk and the practice PBX each own one; dropping it closes everything.
 //! Nothing here waits for a peer: a datagram the kernel cannot take now is dropped (SIP retransmits), and a
-//! connection whose peer does not read is closed once its queue is full.
+//! connection whose peer does not read is closed once its queue is full. What must not leave any more when its turn comes
+//! (an INVITE whose permission is over, behind a connection that took long to open) is dropped.
 
 use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
+    time::Instant,
 };
 
 use ringfence_sip::{Connect, Endpoint, Event, TransportId, TransportKind};
@@ -41,9 +43,12 @@ pub struct SipSocket {
 }
 
 struct Stream {
-    output: mpsc::Sender<Vec<u8>>,
+    output: mpsc::Sender<Waiting>,
     task: JoinHandle<()>,
 }
+
+/// A message for a connection, and until when it may still leave.
+type Waiting = (Vec<u8>, Option<Instant>);
 
 impl Drop for Stream {
     fn drop(&mut self) {
@@ -149,13 +154,22 @@ impl SipSocket {
             let Some(transmit) = self.endpoint.poll_transmit() else {
                 return;
             };
+            let is_late = |end| end <= self.clock.monotonic();
+            if transmit.not_after.is_some_and(is_late) {
+                continue;
+            }
             match (&self.datagrams, self.streams.get(&transmit.transport)) {
                 (Some((id, socket)), _) if *id == transmit.transport => {
                     if let Err(error) = socket.try_send_to(&transmit.bytes, transmit.destination) {
                         tracing::debug!(%error, to = %transmit.destination, "a SIP datagram was not sent");
                     }
                 }
-                (_, Some(stream)) if stream.output.try_send(transmit.bytes).is_err() => {
+                (_, Some(stream))
+                    if stream
+                        .output
+                        .try_send((transmit.bytes, transmit.not_after))
+                        .is_err() =>
+                {
                     self.closed(transmit.transport);
                 }
                 _ => {}
@@ -175,10 +189,10 @@ impl SipSocket {
         id: TransportId,
         connected: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
     ) {
-        let (output, mut queue) = mpsc::channel::<Vec<u8>>(STREAM_QUEUE);
-        let input = self.input_sender.clone();
+        let (output, mut queue) = mpsc::channel(STREAM_QUEUE);
+        let (input, clock) = (self.input_sender.clone(), self.clock.clone());
         let task = tokio::spawn(async move {
-            if let Err(error) = carry(id, connected, &input, &mut queue).await {
+            if let Err(error) = carry(id, connected, &input, &mut queue, &clock).await {
                 tracing::debug!(%error, "a SIP connection ended");
             }
             let _ = input.send(StreamInput::Closed(id)).await;
@@ -203,7 +217,8 @@ async fn carry(
     id: TransportId,
     connected: impl Future<Output = io::Result<TcpStream>>,
     input: &mpsc::Sender<StreamInput>,
-    queue: &mut mpsc::Receiver<Vec<u8>>,
+    queue: &mut mpsc::Receiver<Waiting>,
+    clock: &Clock,
 ) -> io::Result<()> {
     let stream = connected.await?;
     stream.set_nodelay(true)?;
@@ -219,8 +234,10 @@ async fn carry(
         }
     };
     let write = async {
-        while let Some(bytes) = queue.recv().await {
-            writer.write_all(&bytes).await?;
+        while let Some((bytes, not_after)) = queue.recv().await {
+            if not_after.is_none_or(|end| clock.monotonic() < end) {
+                writer.write_all(&bytes).await?;
+            }
         }
         Ok(())
     };

@@ -151,6 +151,11 @@ pub enum LegFailure {
     Unreached,
     /// Our own side could not set the leg up (no port, no descriptor, a fault).
     Local,
+    /// The permission was over before the INVITE could leave, or before it could leave with what the PBX asked for.
+    Late {
+        /// Whether one had left before.
+        invited: bool,
+    },
 }
 
 impl Cause {
@@ -217,6 +222,7 @@ impl Cause {
             LegFailure::Refused { status, q850 } => Self::from_sip(status, q850),
             LegFailure::Unreached => Self::TrunkDown,
             LegFailure::Local => Self::Internal,
+            LegFailure::Late { .. } => Self::PermitExpired,
         }
     }
 

@@ -297,17 +297,18 @@ impl Machine {
             (Leg::Agent, _) => Cause::AgentUnreachable,
             (Leg::Customer, _) => Cause::from_customer(failure),
         };
-        if leg == Leg::Customer && failure == LegFailure::Local && !self.connected {
+        let ours = matches!(failure, LegFailure::Local | LegFailure::Late { .. });
+        let never_left = ours && failure != (LegFailure::Late { invited: true });
+        if leg == Leg::Customer && never_left && !self.connected {
             // Nothing was handed to the trunk.
             self.seized = false;
             self.marks.invited_ms = None;
         }
-        let by =
-            if failure == LegFailure::Unreached || failure == LegFailure::Local || self.connected {
-                Party::System
-            } else {
-                leg.party()
-            };
+        let by = if failure == LegFailure::Unreached || ours || self.connected {
+            Party::System
+        } else {
+            leg.party()
+        };
         self.end(cause, by, Some(failure));
     }
 

@@ -125,8 +125,9 @@ impl Model {
             }
             (3, Input::LegFailed(Leg::Customer, how)) => {
                 self.over(Cause::from_customer(how), blame(how, Party::Customer));
-                if let (LegFailure::Local, Some(end)) = (how, &mut self.end) {
-                    end.2 = false;
+                let never_left = [LegFailure::Local, LegFailure::Late { invited: false }];
+                if let Some(end) = &mut self.end {
+                    end.2 = !never_left.contains(&how);
                 }
             }
             (5, Input::MediaSilent(leg) | Input::MediaResumed(leg)) => {
@@ -157,7 +158,7 @@ impl Model {
 fn blame(how: LegFailure, party: Party) -> Party {
     match how {
         LegFailure::Refused { .. } => party,
-        LegFailure::Unreached | LegFailure::Local => Party::System,
+        LegFailure::Unreached | LegFailure::Local | LegFailure::Late { .. } => Party::System,
     }
 }
 
@@ -202,7 +203,13 @@ fn any_input(dice: &mut Dice, step: u8, now: Instant) -> Input {
             Input::LegFailed(leg, LegFailure::Refused { status, q850 })
         }
         7 => Input::LegFailed(leg, LegFailure::Unreached),
-        8 => Input::LegFailed(leg, LegFailure::Local),
+        8 => {
+            let how = match dice.below(3) {
+                0 => LegFailure::Local,
+                left => LegFailure::Late { invited: left == 1 },
+            };
+            Input::LegFailed(leg, how)
+        }
         9 => Input::LegEnded(leg),
         10 | 11 => Input::RecordingOpened,
         12 => Input::RecordingFailed,

@@ -218,6 +218,20 @@ fn every_way_a_customer_can_fail_ends_with_its_cause_and_frees_the_agent() {
             Party::System,
             false,
         ),
+        (
+            Input::LegFailed(Leg::Customer, LegFailure::Late { invited: false }),
+            Cause::PermitExpired,
+            Class::Ours,
+            Party::System,
+            false,
+        ),
+        (
+            Input::LegFailed(Leg::Customer, LegFailure::Late { invited: true }),
+            Cause::PermitExpired,
+            Class::Ours,
+            Party::System,
+            true,
+        ),
     ] {
         let mut bench = Bench::new(|_, _| {});
         bench.feed(TO_RINGING).feed(&[input]);

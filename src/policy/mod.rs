@@ -39,7 +39,9 @@ pub use facts::{
     NumberState, OwnNumbers, Relation,
 };
 pub use holiday::{SpecialDate, SpecialDay, dates_around, regions_of};
-pub use permit::{Destination, Extension, ExtensionError, Extensions, Permit, PermitExpired};
+pub use permit::{
+    Bounds, Destination, Extension, ExtensionError, Extensions, Permit, PermitExpired,
+};
 pub use reason::{Reason, Refusal};
 pub use receipt::{EVALUATOR_VERSION, Receipt, ReplayError, Subject, replay};
 pub use rest::{After, Gap, Last, LastNeeded, Pause};

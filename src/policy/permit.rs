@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::ids::{CaseId, ContactPointId};
 use crate::phone::{PhoneNumber, ShortCodes};
@@ -87,16 +88,17 @@ impl Permit {
         }
     }
 
-    /// Turns the permission into a place to call, at the moment the INVITE is built.
+    /// Turns the permission into a place to call, at the moment the INVITE is built: `now_ms` (milliseconds UTC) by the
+    /// wall clock, `now` by the monotonic one, which the permission is bound to from here on.
     ///
     /// # Errors
-    /// [`PermitExpired`] when a customer permit is no longer good at `now_ms` (milliseconds UTC).
-    pub fn redeem(self, now_ms: i64) -> Result<Destination, PermitExpired> {
+    /// [`PermitExpired`] when a customer permit is no longer good.
+    pub fn redeem(self, now_ms: i64, now: Instant) -> Result<Destination, PermitExpired> {
         match self.0 {
             Kind::Internal(extension) => Ok(Destination {
                 user: extension.0,
                 ring_ms: None,
-                customer: false,
+                bounds: None,
             }),
             Kind::Customer(grant) => {
                 if now_ms >= grant.valid_until_ms {
@@ -104,21 +106,40 @@ impl Permit {
                     return Err(PermitExpired { late_ms });
                 }
                 let left_ms = grant.ring_until_ms.saturating_sub(now_ms);
+                let at = |ms: i64| {
+                    let ahead_ms = u64::try_from(ms.saturating_sub(now_ms)).unwrap_or(0);
+                    // A clock that cannot count so far ends the permission at once.
+                    now.checked_add(Duration::from_millis(ahead_ms))
+                        .unwrap_or(now)
+                };
                 Ok(Destination {
                     user: grant.number.dial_string().into(),
                     ring_ms: Some(grant.ring_ms.min(left_ms)),
-                    customer: true,
+                    bounds: Some(Bounds {
+                        invite_until: at(grant.valid_until_ms),
+                        ring_until: at(grant.ring_until_ms),
+                    }),
                 })
             }
         }
     }
 }
 
+/// Until when a person outside may be called, by the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Every INVITE leaves before this or not at all: the first, its retransmissions, and those with credentials.
+    pub invite_until: Instant,
+    /// All ringing is over by this.
+    pub ring_until: Instant,
+}
+
 /// A place an INVITE may be sent to. Made by [`Permit::redeem`] only.
 pub struct Destination {
     user: Box<str>,
     ring_ms: Option<i64>,
-    customer: bool,
+    /// Of a person outside.
+    bounds: Option<Bounds>,
 }
 
 impl Destination {
@@ -135,16 +156,33 @@ impl Destination {
         self.ring_ms
     }
 
+    /// Until when; `None` for an extension, which may ring at any hour.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.bounds
+    }
+
+    /// The same place, at most until then: whoever turned the permission's times into instants earlier knows them better,
+    /// because the wall clock may have moved since.
+    #[must_use]
+    pub fn within(mut self, known: Bounds) -> Self {
+        if let Some(bounds) = &mut self.bounds {
+            bounds.invite_until = bounds.invite_until.min(known.invite_until);
+            bounds.ring_until = bounds.ring_until.min(known.ring_until);
+        }
+        self
+    }
+
     /// Whether it is a person outside.
     #[must_use]
     pub fn is_customer(&self) -> bool {
-        self.customer
+        self.bounds.is_some()
     }
 }
 
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.customer {
+        let what = if self.is_customer() {
             "customer"
         } else {
             &self.user

@@ -10,9 +10,9 @@ use std::{
 };
 
 use ringfence_sip::{
-    Account, AccountHandle, EndedBy, Event, Hangup, Invite, LeftoverHandle, LegHandle, Peer, Phase,
-    QueryHandle, cause::Release, digest::Login, headers::NameAddr, method::StatusCode, sdp,
-    uri::Uri,
+    Account, AccountHandle, CommandError, EndedBy, Event, Hangup, Invite, LeftoverHandle,
+    LegHandle, Peer, Phase, QueryHandle, cause::Release, digest::Login, headers::NameAddr,
+    method::StatusCode, sdp, uri::Uri,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -84,8 +84,12 @@ impl Driver {
                 }
             }
             Command::Send(handle) => {
-                if self.socket.endpoint().send_invite(now, handle).is_err() {
-                    self.tell(handle, LegEvent::Failed(LegFailure::Local));
+                if let Err(error) = self.socket.endpoint().send_invite(now, handle) {
+                    let failure = match error {
+                        CommandError::Late => LegFailure::Late { invited: false },
+                        _ => LegFailure::Local,
+                    };
+                    self.tell(handle, LegEvent::Failed(failure));
                     self.legs.remove(&handle);
                 }
             }
@@ -166,6 +170,9 @@ impl Driver {
             .map(Duration::from_millis);
         let shorter = [permitted, ring].into_iter().flatten().min();
         invite.expires = shorter.map(|ring| Duration::from_secs(ring.as_secs().max(1)));
+        let bounds = destination.bounds();
+        invite.ring_until = bounds.map(|bounds| bounds.ring_until);
+        invite.not_after = bounds.map(|bounds| bounds.invite_until);
         let now = self.clock.monotonic();
         let (handle, snapshot) =
             self.socket
@@ -386,6 +393,7 @@ fn end_of(by: EndedBy, release: &Release, answered: bool) -> LegEvent {
         };
     }
     LegEvent::Failed(match (by, release.status) {
+        (EndedBy::Late, _) => LegFailure::Late { invited: true },
         (EndedBy::Fault, _) | (_, None) => LegFailure::Unreached,
         (_, Some(status)) => LegFailure::Refused {
             status,
@@ -453,6 +461,11 @@ mod tests {
         assert!(matches!(
             end_of(EndedBy::Peer, &release(None, Some(16)), true),
             LegEvent::Ended { q850: Some(16), .. }
+        ));
+        let late = end_of(EndedBy::Late, &release(Some(401), None), false);
+        assert!(matches!(
+            late,
+            LegEvent::Failed(LegFailure::Late { invited: true })
         ));
         for lost in [
             end_of(EndedBy::Fault, &release(Some(408), None), false),

@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::eventually;
 use super::net::Net;
+
+/// What [`Registrar::catch_up`] sends.
+const MARK: &str = "MARK";
 
 /// What it answers to one datagram: datagrams, in this order.
 pub type Answers = Vec<Vec<u8>>;
@@ -15,6 +19,9 @@ pub type Answers = Vec<Vec<u8>>;
 /// A PBX without calls; ended on drop.
 pub struct Registrar {
     address: SocketAddr,
+    socket: UdpSocket,
+    /// Who sent the last request.
+    peer: Arc<Mutex<Option<SocketAddr>>>,
     seen: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -38,8 +45,10 @@ impl Registrar {
         let address = socket.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
+        let peer = Arc::new(Mutex::new(None));
+        let ours = socket.try_clone().unwrap();
         let thread = std::thread::spawn({
-            let (seen, stop) = (seen.clone(), stop.clone());
+            let (seen, stop, peer) = (seen.clone(), stop.clone(), peer.clone());
             move || {
                 let mut buffer = vec![0; 65_536];
                 while !stop.load(Ordering::Relaxed) {
@@ -48,6 +57,10 @@ impl Registrar {
                     };
                     let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
                     seen.lock().unwrap().push(request.clone());
+                    if request.starts_with(MARK) {
+                        continue;
+                    }
+                    *peer.lock().unwrap() = Some(from);
                     for answer in answers(&request) {
                         let _ = socket.send_to(&answer, from);
                     }
@@ -56,6 +69,8 @@ impl Registrar {
         });
         Registrar {
             address,
+            socket: ours,
+            peer,
             seen,
             stop,
             thread: Some(thread),
@@ -65,6 +80,24 @@ impl Registrar {
     /// Its SIP address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sends a datagram to whoever sent the last request.
+    pub fn say(&self, datagram: &[u8]) {
+        let peer = self.peer.lock().unwrap().expect("nobody has sent anything");
+        self.socket.send_to(datagram, peer).unwrap();
+    }
+
+    /// Returns when everything has been read that reached the socket before this call.
+    pub fn catch_up(&self) {
+        let marks = || self.requests(MARK).len();
+        let before = marks();
+        // To itself: the kernel hands datagrams out in the order they came.
+        let mark = format!("{MARK} \r\n");
+        self.socket.send_to(mark.as_bytes(), self.address).unwrap();
+        eventually("the registrar to read on", Duration::from_secs(10), || {
+            (marks() > before).then_some(())
+        });
     }
 
     /// Every request of this method so far, retransmissions included.
@@ -127,6 +160,20 @@ pub fn response(request: &str, status: &str, more: &str) -> Vec<u8> {
     text.push_str(more);
     text.push_str("Content-Length: 0\r\n\r\n");
     text.into_bytes()
+}
+
+/// A 200 to an INVITE, with a session at `address` from where nothing is ever sent.
+pub fn picked_up(request: &str, address: SocketAddr) -> Vec<u8> {
+    let ip = address.ip();
+    let body = format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n"
+    );
+    let more = format!("Contact: <sip:phone@{address}>\r\nContent-Type: application/sdp\r\n");
+    let empty = String::from_utf8(response(request, "200 OK", &more)).unwrap();
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    empty
+        .replace("Content-Length: 0\r\n\r\n", &length)
+        .into_bytes()
 }
 
 /// The value of a header.

@@ -54,7 +54,7 @@ use crate::{
     clock::Clock,
     fact_journal::FactJournal,
     ids::{AgentId, CallId},
-    policy::Permit,
+    policy::{Bounds, Permit},
     recorder::Recorder,
     store::{Db, contact_points::Target},
     switchboard::News,
@@ -142,8 +142,9 @@ pub struct CallTask {
     browser: Option<Arc<AudioLeg>>,
     machine: Machine,
     began_ms: i64,
-    /// The customer INVITE leaves before this by both clocks, or not at all.
-    invite_until: (i64, Instant),
+    /// Every customer INVITE leaves before this by both clocks, or not at all.
+    invite_until_ms: i64,
+    bounds: Bounds,
     agent: Side,
     customer: Side,
     tape: Tape,
@@ -199,7 +200,11 @@ impl CallTask {
                 Seat::DeskPhone => None,
                 Seat::Browser(leg) => Some(leg),
             },
-            invite_until: (granted.valid_until_ms, spec.invite_until),
+            invite_until_ms: granted.valid_until_ms,
+            bounds: Bounds {
+                invite_until: spec.invite_until,
+                ring_until: spec.ring_until,
+            },
             machine: Machine::new(spec, now),
             began_ms: clock.wall_ms(),
             agent: Side::new(Leg::Agent, journal.clone()),

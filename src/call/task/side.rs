@@ -86,7 +86,7 @@ impl CallTask {
             floor.media_address,
             session_id,
         );
-        let dialogs = self.dialogs.clone();
+        let (dialogs, bounds) = (self.dialogs.clone(), self.bounds);
         self.work.spawn(async move {
             let local = |error: &dyn std::fmt::Display| {
                 tracing::error!(leg = leg.as_str(), %error, "a leg cannot be set up");
@@ -96,8 +96,9 @@ impl CallTask {
                 let (audio, local_session, offer) = opened.map_err(|e| local(&e))?;
                 let permit = permit.ok_or(Unprepared::Failed(LegFailure::Local))?;
                 let destination = permit
-                    .redeem(floor.clock.wall_ms())
-                    .map_err(Unprepared::Expired)?;
+                    .redeem(floor.clock.wall_ms(), floor.clock.monotonic())
+                    .map_err(Unprepared::Expired)?
+                    .within(bounds);
                 let prepared = floor.trunk.prepare(destination, offer.clone(), ring).await;
                 let mut dialog = prepared.map_err(Unprepared::Failed)?;
                 let snapshot = std::mem::take(&mut dialog.snapshot);
@@ -118,8 +119,8 @@ impl CallTask {
     /// still wants the call and, for a customer, the permission still stands.
     pub(super) async fn send_or_drop(&mut self, leg: Leg, (audio, sip): (Audio, SipLeg)) {
         let (now, wall_ms) = (self.now(), self.floor.clock.wall_ms());
-        let (until_ms, until) = self.invite_until;
-        let late = leg == Leg::Customer && (wall_ms >= until_ms || now >= until);
+        let over = wall_ms >= self.invite_until_ms || now >= self.bounds.invite_until;
+        let late = leg == Leg::Customer && over;
         let side = self.side(leg);
         side.preparing = false;
         if side.released || late {

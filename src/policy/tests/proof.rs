@@ -1,6 +1,7 @@
 //! Receipts that decide again, and permits that come from an Allow alone.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::merge::{BANK, stricter};
 use super::*;
@@ -143,7 +144,8 @@ fn a_permit_comes_from_an_allow_alone_and_once() {
         permit.granted_for(),
         Some((CaseId::new(7), ContactPointId::new(70)))
     );
-    let destination = permit.redeem(shanghai(10, 1, 0, 0)).unwrap();
+    let at = Instant::now();
+    let destination = permit.redeem(shanghai(10, 1, 0, 0), at).unwrap();
     assert_eq!(destination.dial_string(), "+8613800138012");
     assert_eq!(destination.ring_ms(), Some(60_000));
     assert!(!format!("{destination:?} {decision:?}").contains("138001380"));
@@ -153,19 +155,31 @@ fn a_permit_comes_from_an_allow_alone_and_once() {
 fn a_permit_that_ran_out_gives_no_destination() {
     let permit = || decide_with(|_, _| {}).take_permit().unwrap();
     let until = permit().valid_until_ms().unwrap();
-    assert!(permit().redeem(until - 1).is_ok());
+    let at = Instant::now();
+    assert!(permit().redeem(until - 1, at).is_ok());
     assert_eq!(
-        permit().redeem(until).unwrap_err(),
+        permit().redeem(until, at).unwrap_err(),
         PermitExpired { late_ms: 0 }
     );
-    assert!(permit().redeem(i64::MAX).is_err());
+    assert!(permit().redeem(i64::MAX, at).is_err());
     // Near the end of the window what is left to ring is cut at the moment of use.
     let wall_ms = shanghai(20, 59, 0, 0);
     let permit = decide(&facts_at(wall_ms), &now(wall_ms))
         .take_permit()
         .unwrap();
-    let destination = permit.redeem(shanghai(20, 59, 30, 0)).unwrap();
+    let destination = permit.redeem(shanghai(20, 59, 30, 0), at).unwrap();
     assert_eq!(destination.ring_ms(), Some(25_000));
+    // And so is the time in which INVITEs may leave, which whoever holds it can only make shorter.
+    let bounds = destination.bounds().unwrap();
+    assert_eq!(bounds.invite_until, at + Duration::from_secs(10));
+    assert_eq!(bounds.ring_until, at + Duration::from_secs(25));
+    let known = Bounds {
+        invite_until: at + Duration::from_secs(3),
+        ring_until: at + Duration::from_secs(99),
+    };
+    let narrowed = destination.within(known).bounds().unwrap();
+    assert_eq!(narrowed.invite_until, known.invite_until);
+    assert_eq!(narrowed.ring_until, bounds.ring_until);
 }
 
 #[test]
@@ -175,7 +189,9 @@ fn inside_the_house_only_listed_extensions_ring_and_none_looks_like_a_number() {
     let listed = Extensions::new([extension("1001"), extension("agent-7")], &short).unwrap();
     let permit = listed.permit(&extension("1001")).unwrap();
     assert!(!permit.is_customer());
-    assert_eq!(permit.redeem(0).unwrap().dial_string(), "1001");
+    let destination = permit.redeem(0, Instant::now()).unwrap();
+    assert_eq!(destination.dial_string(), "1001");
+    assert_eq!(destination.bounds(), None);
     assert!(listed.permit(&extension("1002")).is_none());
     for text in [
         "13800138000",
