@@ -6,7 +6,11 @@
 
 mod driver;
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use self::driver::Driver;
 use ringfence_sip::{
@@ -87,8 +91,13 @@ pub enum LegEvent {
         /// Session of the early media.
         answer: Option<Box<sdp::Session>>,
     },
-    /// 200 OK, with the answer to our offer.
-    Answered(Box<sdp::Session>),
+    /// 200 OK.
+    Answered {
+        /// When it was read from the socket.
+        received: Instant,
+        /// The answer to our offer.
+        answer: Box<sdp::Session>,
+    },
     /// The peer wants another session; reply with [`TrunkLeg::reanswer`].
     Reoffer(Option<Box<sdp::Session>>),
     /// The leg was never answered.

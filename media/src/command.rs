@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use crate::engine::MediaError;
 use crate::leg::{LegId, Remote};
 use crate::tap::Tap;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
         customer: LegId,
         tap: Option<Box<Tap>>,
         at: Instant,
+        /// Told the instant at which they are joined.
+        joined: oneshot::Sender<Instant>,
     },
     Unbridge {
         leg: LegId,

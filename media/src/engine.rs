@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::command::{Command, MAILBOX, Mailbox};
 use crate::leg::{Leg, LegId, MediaEvent};
@@ -240,7 +240,8 @@ impl Engine {
 
     /// Joins two legs: what one hears the other says. Position 0 of `tap` is `at`. Legs already in a bridge leave it
     /// (a tap there is stopped at `at`); their outgoing streams go on unbroken. Tones being played end when the other
-    /// side's first packet comes.
+    /// side's first packet comes. What is returned tells when the audio thread had joined them; never, if one was closed
+    /// before.
     ///
     /// # Errors
     /// [`MediaError::Overloaded`], [`MediaError::Stopped`].
@@ -250,17 +251,20 @@ impl Engine {
         customer: &Leg,
         tap: Option<Tap>,
         at: Instant,
-    ) -> Result<(), MediaError> {
+    ) -> Result<oneshot::Receiver<Instant>, MediaError> {
         let home = agent.mailbox();
         if customer.mailbox().thread != home.thread {
             self.move_leg(customer, &home)?;
         }
+        let (joined, told) = oneshot::channel();
         home.send(Command::Bridge {
             agent: agent.id,
             customer: customer.id,
             tap: tap.map(Box::new),
             at,
-        })
+            joined,
+        })?;
+        Ok(told)
     }
 
     /// Takes `leg` and its partner apart; a tap is stopped at `at` and has then exactly the length from start to `at`.

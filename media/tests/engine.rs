@@ -687,7 +687,8 @@ fn the_recording_has_each_voice_on_its_channel_and_the_exact_length() {
         .unwrap();
     let (tap, mut reader) = Tap::new(10_000);
     let start = Instant::now();
-    engine.bridge(&agent, &customer, Some(tap), start).unwrap();
+    let joined = engine.bridge(&agent, &customer, Some(tap), start).unwrap();
+    assert!(joined.blocking_recv().unwrap() >= start);
     // A second of talk in real time: the recording's line is the clock's.
     let mut number = 0_u32;
     while number < 50 {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cause::Release;
 use crate::headers::NameAddr;
@@ -165,6 +165,8 @@ pub enum Event {
     Answered {
         /// Which leg.
         leg: LegHandle,
+        /// When the 2xx was handed to the endpoint.
+        received: Instant,
         /// The answer to our offer.
         answer: Box<sdp::Session>,
     },

@@ -68,7 +68,7 @@ pub fn install() -> anyhow::Result<Handle> {
     metrics::describe_histogram!(
         "ringfence_bridge_seconds",
         metrics::Unit::Seconds,
-        "From the customer's 200 OK to bridged audio"
+        "From the customer's 200 OK read from the socket to both legs joined by the audio thread"
     );
     Ok(handle)
 }

@@ -253,11 +253,15 @@ impl Driver {
                 status,
                 answer,
             } => self.tell(leg, LegEvent::Progress { status, answer }),
-            Event::Answered { leg, answer } => {
+            Event::Answered {
+                leg,
+                received,
+                answer,
+            } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.answered = true;
                 }
-                self.tell(leg, LegEvent::Answered(answer));
+                self.tell(leg, LegEvent::Answered { received, answer });
             }
             Event::Reoffer { leg, offer } => self.tell(leg, LegEvent::Reoffer(offer)),
             Event::Released { leg, by, release } => {

@@ -42,7 +42,13 @@ impl Worker {
                     customer,
                     tap,
                     at,
-                } => self.bridge([agent, customer], tap, buffer, at),
+                    joined,
+                } => {
+                    if self.bridge([agent, customer], tap, buffer, at) {
+                        // Whoever asked may not care.
+                        let _ = joined.send(Instant::now());
+                    }
+                }
                 Command::Unbridge { leg, at } => {
                     if let Some(slot) = self.slot(leg) {
                         self.unbridge(slot, buffer, at);
@@ -161,20 +167,21 @@ impl Worker {
         }
     }
 
+    /// False if a leg was closed meanwhile.
     fn bridge(
         &mut self,
         [agent, customer]: [LegId; 2],
         tap: Option<Box<Tap>>,
         buffer: &mut [u8; DATAGRAM],
         at: Instant,
-    ) {
+    ) -> bool {
         let (Some(agent), Some(customer)) = (self.slot(agent), self.slot(customer)) else {
-            // A leg closed meanwhile. The tap must still end, at its start.
+            // The tap must still end, at its start.
             if let Some(mut tap) = tap {
                 tap.start(at);
                 tap.stop(at);
             }
-            return;
+            return false;
         };
         self.unbridge(agent, buffer, at);
         self.unbridge(customer, buffer, at);
@@ -200,6 +207,7 @@ impl Worker {
                 leg.bridge = Some((index, side));
             }
         }
+        true
     }
 
     fn unbridge(&mut self, slot: usize, buffer: &mut [u8; DATAGRAM], at: Instant) {

@@ -463,6 +463,7 @@ impl Leg {
                 self.start_session_clock(now, &response.headers);
                 core.tell(Event::Answered {
                     leg: self.handle,
+                    received: now,
                     answer,
                 });
             }

@@ -128,10 +128,13 @@ impl CallTask {
         };
         let (tap, reader) = Tap::new(TAP_CAPACITY_MS);
         let at = self.now();
-        if let Err(error) = self.floor.engine.bridge(agent, customer, Some(tap), at) {
-            tracing::error!(call = %self.call, %error, "the legs cannot be bridged");
-            return false;
-        }
+        let joined = match self.floor.engine.bridge(agent, customer, Some(tap), at) {
+            Ok(joined) => joined,
+            Err(error) => {
+                tracing::error!(call = %self.call, %error, "the legs cannot be bridged");
+                return false;
+            }
+        };
         let (answered, answered_ms) = self.answered.unwrap_or((at, self.floor.clock.wall_ms()));
         if let Tape::Open(opened) = std::mem::replace(&mut self.tape, Tape::None) {
             let recording = self.floor.recorder.record(*opened, reader);
@@ -142,8 +145,14 @@ impl CallTask {
                 broke: false,
             };
         }
-        metrics::histogram!("ringfence_bridge_seconds")
-            .record(self.now().saturating_duration_since(answered));
+        self.work.spawn(async move {
+            // Nothing is told of legs that were closed before the audio thread came to join them.
+            if let Ok(at) = joined.await {
+                metrics::histogram!("ringfence_bridge_seconds")
+                    .record(at.saturating_duration_since(answered));
+            }
+            Done::Nothing
+        });
         true
     }
 

@@ -173,10 +173,9 @@ impl CallTask {
                     Input::LegRinging(leg)
                 });
             }
-            LegEvent::Answered(answer) => {
+            LegEvent::Answered { received, answer } => {
                 if leg == Leg::Customer {
-                    let clock = &self.floor.clock;
-                    self.answered = Some((clock.monotonic(), clock.wall_ms()));
+                    self.answered = Some((received, self.floor.clock.wall_ms()));
                 }
                 let taken = match (&side.sip, &side.audio) {
                     (Some(sip), Some(audio)) => sip.take_answer(audio, &answer).map_err(Some),
