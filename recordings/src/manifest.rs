@@ -52,7 +52,7 @@ pub struct Manifest {
     pub recording: Uuid,
     /// The call.
     pub call: Uuid,
-    /// Which continuous stretch of the call this is, from 0.
+    /// Which continuous stretch of the call this is, from 1.
     pub segment: u32,
     /// The client (the bank) the call was made for; 1 to 64 bytes.
     pub client: String,

@@ -73,7 +73,7 @@ pub struct Begin<'a> {
     pub recording: Uuid,
     /// Id of the call.
     pub call: Uuid,
-    /// Which continuous stretch of the call this is, from 0.
+    /// Which continuous stretch of the call this is, from 1.
     pub segment: u32,
     /// The client the call is made for, 1 to 64 bytes.
     pub client: &'a str,
