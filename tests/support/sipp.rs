@@ -220,9 +220,15 @@ Content-Length: 0
     }
 
     fn wait_until_bound(&self, address: SocketAddr) {
+        // The kernel is asked: binding the address to see whether it is taken would take it from SIPp.
+        let SocketAddr::V4(v4) = address else {
+            panic!("SIPp listens on IPv4 addresses only");
+        };
+        let ip = u32::from_ne_bytes(v4.ip().octets());
+        let line = format!(" {ip:08X}:{:04X} ", v4.port());
         eventually("SIPp listening", Duration::from_secs(10), || {
-            let taken = std::net::UdpSocket::bind(address).is_err();
-            taken.then_some(())
+            let sockets = fs::read_to_string("/proc/net/udp").unwrap();
+            sockets.contains(&line).then_some(())
         });
     }
 
