@@ -286,3 +286,77 @@ async fn wait_until(instant: Option<std::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::time::Duration;
+
+    use ringfence_sip::{Account, Config, Invite, Peer, headers::NameAddr, sdp, uri::Uri};
+
+    use super::*;
+    use crate::clock::TrustMode;
+
+    fn clock() -> Clock {
+        Clock::system(TrustMode::Host)
+    }
+
+    async fn socket() -> (SipSocket, UdpSocket, Peer) {
+        let mut socket = SipSocket::new(Endpoint::new(Config::default(), [7; 32]), clock());
+        let local = "127.0.0.1:0".parse().unwrap();
+        socket.bind_udp(local, None).await.unwrap();
+        let peer = UdpSocket::bind(local).await.unwrap();
+        let to = Peer::udp(peer.local_addr().unwrap());
+        (socket, peer, to)
+    }
+
+    #[tokio::test]
+    async fn an_invite_whose_time_is_over_when_its_turn_comes_does_not_leave() {
+        let (mut socket, peer, to) = socket().await;
+        let uri = || Uri::parse("sip:a@127.0.0.1").unwrap();
+        let offer = sdp::offer(&sdp::Local::new(1, to.address.ip(), 9), None);
+        let mut invite = Invite::new(uri(), NameAddr::new(uri()), to, offer);
+        let now = clock().monotonic();
+        invite.not_after = Some(now + Duration::from_nanos(1));
+        let endpoint = socket.endpoint();
+        let (leg, _) = endpoint.prepare_invite(now, invite).unwrap();
+        endpoint.send_invite(now, leg).unwrap();
+        // Behind it in the queue stands what may leave at any time.
+        let account = Account::new(uri(), NameAddr::new(uri()), to, None);
+        endpoint.register(now, account).unwrap();
+        let mut buffer = [0; 4_096];
+        let length = tokio::select! {
+            received = peer.recv(&mut buffer) => received.unwrap(),
+            event = socket.next_event() => panic!("{event:?}"),
+        };
+        assert!(buffer[..length].starts_with(b"REGISTER "));
+    }
+
+    #[tokio::test]
+    async fn what_waited_too_long_for_a_connection_is_not_written_to_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap());
+        let (output, mut queue) = mpsc::channel(3);
+        let now = clock().monotonic();
+        for waiting in [
+            (b"late".to_vec(), Some(now)),
+            (b"in time,".to_vec(), Some(now + Duration::from_secs(3_600))),
+            (b"at any time".to_vec(), None),
+        ] {
+            output.send(waiting).await.unwrap();
+        }
+        drop(output);
+        let (input, _unread) = mpsc::channel(1);
+        let (mut socket, _, _) = socket().await;
+        let id = socket
+            .endpoint()
+            .bind_datagram(listener.local_addr().unwrap());
+        carry(id, stream, &input, &mut queue, &clock())
+            .await
+            .unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        let mut text = String::new();
+        accepted.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "in time,at any time");
+    }
+}
