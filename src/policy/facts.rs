@@ -170,12 +170,12 @@ impl NumberFacts {
 /// What is on record about the debtor's own numbers, from which loss of contact follows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnNumbers {
-    /// Contact points with relation `debtor` on this case, barred ones included.
+    /// Numbers of contact points with relation `debtor` on any case of the debtor's person, barred ones included.
     pub total: u32,
     /// Those of them whose state is `invalid`.
     pub invalid: u32,
-    /// Closed attempts to them that were not answered since the last one that was; attempts lost by our
-    /// own faults and those whose INVITE never left do not count.
+    /// Closed attempts to them that the person called or their number failed, since the last one that was answered;
+    /// attempts that the agent, a trunk or we ourselves lost and those whose INVITE never left do not count.
     pub failures_in_a_row: u32,
 }
 

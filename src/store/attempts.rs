@@ -216,7 +216,10 @@ macro_rules! bars {
                    UNION SELECT 'person', d.person_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
                          JOIN cases c ON c.id = p.case_id JOIN debtors d ON d.id = c.debtor_id
                          WHERE p.number_id = ", $attempt, ".number_id
-                           AND t.relation IN ('debtor', 'joint_debtor')) AS s
+                           AND t.relation IN ('debtor', 'joint_debtor')
+                   UNION SELECT 'person', h.id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+                         JOIN persons h ON h.identity_hash = t.identity_hash
+                         WHERE p.number_id = ", $attempt, ".number_id) AS s
                   JOIN bars x ON x.scope = s.scope AND x.subject_id = s.subject
              WHERE x.lifted_at_ms IS NULL AND (x.until_ms IS NULL OR x.until_ms > $2)
                AND (x.client_id IS NULL OR x.client_id = ", $attempt, ".client_id)"
@@ -224,15 +227,16 @@ macro_rules! bars {
     };
 }
 
-/// The refusal of the person called, being a third party.
+/// The refusal of the person called, being a third party: the same that [`super::contact_points::target`] finds.
 macro_rules! refusal {
     ($attempt:literal) => {
         concat!(
-            "FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+            "FROM contact_points p JOIN contacts t ON t.id = p.contact_id JOIN cases c ON c.id = p.case_id
+                  JOIN debtors d ON d.id = c.debtor_id
              WHERE p.id = ",
             $attempt,
-            ".contact_point_id AND t.refused_at_ms IS NOT NULL
-               AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor')"
+            ".contact_point_id AND t.relation NOT IN ('debtor', 'joint_debtor', 'guarantor') AND ",
+            super::contact_points::refused!()
         )
     };
 }

@@ -19,7 +19,8 @@ use crate::{
 pub enum Subject {
     /// A number, in every case.
     Number(i64),
-    /// A person: all cases of that person, and every own number of theirs in whatever case it stands.
+    /// A person: all cases of that person, and every own number of theirs in whatever case it stands, also where the
+    /// person is a contact whose identity number the client gave.
     Person(PersonId),
     /// A case.
     Case(CaseId),
@@ -178,7 +179,10 @@ statements! {
                UNION SELECT 'case', $3 UNION SELECT 'client', $4 UNION SELECT 'everything', 0 UNION SELECT 'person', $2
                UNION SELECT 'person', d.person_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
                      JOIN cases c ON c.id = p.case_id JOIN debtors d ON d.id = c.debtor_id
-                     WHERE p.number_id = $1 AND t.relation IN ('debtor', 'joint_debtor')) AS s
+                     WHERE p.number_id = $1 AND t.relation IN ('debtor', 'joint_debtor')
+               UNION SELECT 'person', h.id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+                     JOIN persons h ON h.identity_hash = t.identity_hash
+                     WHERE p.number_id = $1) AS s
               JOIN bars b ON b.scope = s.scope AND b.subject_id = s.subject
          WHERE b.lifted_at_ms IS NULL AND (b.until_ms IS NULL OR b.until_ms > $5)
            AND (b.client_id IS NULL OR b.client_id = $4)

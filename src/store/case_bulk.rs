@@ -128,6 +128,13 @@ static NAMED_PERSONS: Many = Many::new(
     "enter persons",
     "INSERT INTO persons (identity_hash, identity_box, created_at_ms) VALUES ",
     &[""; 3],
+    " ON CONFLICT (identity_hash) DO UPDATE SET identity_box = COALESCE(persons.identity_box, excluded.identity_box)",
+);
+/// A contact's number has no box: it is searched for, never shown.
+static HASHED_PERSONS: Many = Many::new(
+    "enter persons",
+    "INSERT INTO persons (identity_hash, created_at_ms) VALUES ",
+    &[""; 2],
     " ON CONFLICT (identity_hash) DO NOTHING",
 );
 static NEW_DEBTORS: Many = Many::new(
@@ -176,6 +183,7 @@ pub(crate) fn texts() -> Vec<super::sql::Sql> {
         &[
             &NEW_PERSONS,
             &NAMED_PERSONS,
+            &HASHED_PERSONS,
             &NEW_DEBTORS,
             &NEW_NUMBERS,
             &NEW_CASES,
@@ -437,6 +445,14 @@ pub async fn enter_people(
         .fetch(tx, &[], &keys(numbers.keys().copied()))
         .await?;
     let numbers = by_word(&rows, "digits")?;
+
+    // Who is known by an identity number is one person, whatever he is to however many debts.
+    let hashes: BTreeSet<&str> = people
+        .iter()
+        .filter_map(|(_, person)| person.identity_hash.as_deref())
+        .collect();
+    let rows = hashes.iter().map(|hash| args![*hash, now_ms]).collect();
+    HASHED_PERSONS.run(tx, rows).await?;
 
     // Contacts, numbers and addresses stay in the order of the file, in which they are shown.
     let mut named = BTreeSet::new();

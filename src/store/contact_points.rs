@@ -35,7 +35,8 @@ pub struct Target {
     pub zone: Option<String>,
     /// What the person called is to the debt.
     pub relation: Relation,
-    /// The person called, being a third party, asked not to be called again.
+    /// The person called, or somebody at this number in any case of the same debtor, being a third party, asked not to be
+    /// called again.
     pub refused: bool,
     /// Id of the number.
     pub number_id: i64,
@@ -44,6 +45,20 @@ pub struct Target {
     /// What may be done with the number.
     pub number_state: NumberState,
 }
+
+/// Whether somebody at the number of contact point `p`, under whatever name in whatever case of the person who owes (of
+/// debtor `d`), asked not to be called again. The latest is asked for, not whether there is one: that PostgreSQL would now and
+/// then answer from all refusals there are.
+macro_rules! refused {
+    () => {
+        "COALESCE(t.refused_at_ms, (
+             SELECT MAX(r.refused_at_ms)
+             FROM contact_points q JOIN contacts r ON r.id = q.contact_id JOIN cases k ON k.id = q.case_id
+                  JOIN debtors e ON e.id = k.debtor_id
+             WHERE q.number_id = p.number_id AND e.person_id = d.person_id)) IS NOT NULL"
+    };
+}
+pub(super) use refused;
 
 statements! {
     ENSURE_NUMBER("enter a number") =
@@ -63,23 +78,23 @@ statements! {
     REFUSED("note a refusal") =
         "UPDATE contacts SET refused_at_ms = COALESCE(refused_at_ms, $2)
          WHERE id = (SELECT contact_id FROM contact_points WHERE id = $1)";
-    TARGET("look up whom to call") =
+    TARGET("look up whom to call") = concat!(
         "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
-                d.person_id, p.contact_id, p.zone, t.relation, t.refused_at_ms, p.number_id, n.digits, n.region,
-                n.state AS number_state
+                d.person_id, p.contact_id, p.zone, t.relation, p.number_id, n.digits, n.region,
+                n.state AS number_state, CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
               JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
-         WHERE p.id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
-    OF_CASE("list the numbers of a case") =
+         WHERE p.id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL");
+    OF_CASE("list the numbers of a case") = concat!(
         "SELECT t.name, p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
-                d.person_id, p.contact_id, p.zone, t.relation, t.refused_at_ms, p.number_id, n.digits, n.region,
-                n.state AS number_state
+                d.person_id, p.contact_id, p.zone, t.relation, p.number_id, n.digits, n.region,
+                n.state AS number_state, CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
               JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
          WHERE p.case_id = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL
-         ORDER BY p.id";
+         ORDER BY p.id");
 }
 
 /// Enters a person and a number of a case, as far as they are not there; returns the contact point and whether it is new.
@@ -154,7 +169,8 @@ pub async fn set_number_state(
     }
 }
 
-/// Notes that a person, being a third party, asked not to be called again; it stays so.
+/// Notes that a person, being a third party, asked not to be called again; it stays so, for every number of that contact,
+/// and for whoever else is entered at one of them in any case of the same debtor.
 pub async fn note_refusal(tx: &mut Tx, id: ContactPointId, now_ms: i64) -> Result<()> {
     match tx.execute(&REFUSED, args![id, now_ms]).await? {
         0 => Err(Error::NotFound {
@@ -204,7 +220,7 @@ fn read(row: &Row) -> Result<Target> {
         contact: row.get("contact_id")?,
         zone: row.get("zone")?,
         relation: row.word("relation", Relation::parse)?,
-        refused: row.get::<Option<i64>>("refused_at_ms")?.is_some(),
+        refused: row.flag("refused")?,
         number_id: row.get("number_id")?,
         number: stored_number(
             &row.get::<String>("digits")?,

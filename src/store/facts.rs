@@ -16,14 +16,15 @@ use super::{
     special_days, tallies,
 };
 use crate::{
-    ids::{CaseId, PersonId},
+    ids::PersonId,
     policy::{
         AgreementFacts, CaseFacts, ContactPointFacts, Facts, OwnNumbers, RuleSet, SpecialDay,
         ZoneTimes, Zones, dates_around, regions_of,
     },
 };
 
-/// The persons that a call to this target counts for: who owes the case, and everybody whose own number this is.
+/// The persons that a call to this target counts for: who owes the case, everybody whose own number this is, and
+/// everybody who is a contact at this number by the identity number that a client gave of the contact.
 /// What is capped per person is capped for each of them.
 pub async fn persons(tx: &mut Tx, target: &Target) -> Result<Vec<PersonId>> {
     let rows = tx
@@ -53,19 +54,37 @@ statements! {
          SELECT d.person_id FROM contact_points p JOIN contacts t ON t.id = p.contact_id JOIN cases c ON c.id = p.case_id
                 JOIN debtors d ON d.id = c.debtor_id
          WHERE p.number_id = $2 AND t.relation IN ('debtor', 'joint_debtor')
+         UNION
+         SELECT h.id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
+                JOIN persons h ON h.identity_hash = t.identity_hash
+         WHERE p.number_id = $2
          ORDER BY person_id";
+    /// A number once, in however many cases of the person it stands; also those under which the person is a contact in
+    /// somebody else's case.
     OWN_NUMBERS("look up the debtor's own numbers") =
         "SELECT COUNT(*) AS total, COUNT(CASE WHEN n.state = 'invalid' THEN 1 END) AS invalid
-         FROM contact_points p JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
-         WHERE p.case_id = $1 AND t.relation = 'debtor'";
-    /// A failure says something only if it began after the last conversation was over; five seconds later, for the clocks
-    /// of two nodes may disagree by that much.
+         FROM (SELECT p.number_id FROM debtors d JOIN cases c ON c.debtor_id = d.id
+                      JOIN contact_points p ON p.case_id = c.id JOIN contacts t ON t.id = p.contact_id
+               WHERE d.person_id = $1 AND t.relation = 'debtor'
+               UNION
+               SELECT p.number_id FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+                      JOIN contact_points p ON p.contact_id = t.id
+               WHERE h.id = $1) AS x JOIN numbers n ON n.id = x.number_id";
+    /// Only what the person called or their number did is a failure to reach them: an agent who hangs up and a trunk
+    /// that is down say nothing about the debtor. And it says something only if it began after the last conversation was
+    /// over; five seconds later, for the clocks of two nodes may disagree by that much.
     FAILURES("count the failures in a row to reach the debtor") =
-        "SELECT COUNT(*) AS failures FROM attempts a
-         WHERE a.case_id = $1 AND a.relation = 'debtor' AND a.ended_at_ms IS NOT NULL AND a.seized_at_ms IS NOT NULL
-           AND a.answered_at_ms IS NULL AND a.class <> 'ours' AND a.started_at_ms > COALESCE(
-               (SELECT MAX(b.ended_at_ms) + 5000 FROM attempts b
-                WHERE b.case_id = $1 AND b.relation = 'debtor' AND b.answered_at_ms IS NOT NULL), 0)";
+        "SELECT COUNT(*) AS failures FROM debtors d JOIN attempts a ON a.debtor_id = d.id
+         WHERE d.person_id = $1 AND a.relation = 'debtor' AND a.ended_at_ms IS NOT NULL AND a.seized_at_ms IS NOT NULL
+           AND a.answered_at_ms IS NULL AND a.class = 'callee' AND a.started_at_ms > COALESCE(
+               (SELECT MAX(x.ended_at_ms) + 5000
+                FROM (SELECT b.ended_at_ms FROM debtors e JOIN attempts b ON b.debtor_id = e.id
+                      WHERE e.person_id = $1 AND b.relation = 'debtor' AND b.answered_at_ms IS NOT NULL
+                      UNION ALL
+                      SELECT b.ended_at_ms FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+                             JOIN contact_points p ON p.contact_id = t.id
+                             JOIN attempts b ON b.number_id = p.number_id AND b.contact_point_id = p.id
+                      WHERE h.id = $1 AND b.answered_at_ms IS NOT NULL) AS x), 0)";
 }
 
 /// Everything that a decision about this target looks at. Only right under [`guards`].
@@ -100,7 +119,7 @@ pub async fn read(tx: &mut Tx, target: &Target, rules: Arc<RuleSet>, now_ms: i64
         bars: bars::active_for(tx, target, now_ms).await?,
         agreements: agreed(tx, target, &rules, now_ms).await?,
         special_days: holidays(tx, target, now_ms).await?,
-        own_numbers: own_numbers(tx, target.case).await?,
+        own_numbers: own_numbers(tx, target.person).await?,
         zones,
         rules,
     })
@@ -177,14 +196,14 @@ impl LocalMoment {
     }
 }
 
-/// What is on record about the debtor's own numbers on this case.
-pub async fn own_numbers(tx: &mut Tx, case: CaseId) -> Result<OwnNumbers> {
-    let numbers = tx.fetch_one(&OWN_NUMBERS, args![case]).await?;
+/// What is on record about a debtor's own numbers, in whatever case of theirs.
+pub async fn own_numbers(tx: &mut Tx, person: PersonId) -> Result<OwnNumbers> {
+    let numbers = tx.fetch_one(&OWN_NUMBERS, args![person]).await?;
     Ok(OwnNumbers {
         total: numbers.small("total")?,
         invalid: numbers.small("invalid")?,
         failures_in_a_row: tx
-            .fetch_one(&FAILURES, args![case])
+            .fetch_one(&FAILURES, args![person])
             .await?
             .small("failures")?,
     })

@@ -60,7 +60,17 @@ statements! {
         "DELETE FROM debtors WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM cases WHERE debtor_id = $1)
          RETURNING person_id";
     SWEEP_PERSON("sweep a person") =
-        "DELETE FROM persons WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM debtors WHERE person_id = $1)";
+        "DELETE FROM persons WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM debtors WHERE person_id = $1)
+           AND NOT EXISTS (SELECT 1 FROM contacts t WHERE t.identity_hash = persons.identity_hash)
+           AND NOT EXISTS (SELECT 1 FROM bars WHERE scope = 'person' AND subject_id = $1 AND lifted_at_ms IS NULL)";
+    /// Who was a contact of this case only.
+    SWEEP_KNOWN("sweep persons") =
+        "DELETE FROM persons
+         WHERE identity_hash IN (SELECT identity_hash FROM contacts WHERE case_id = $1 AND identity_hash IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 FROM debtors WHERE person_id = persons.id)
+           AND NOT EXISTS (SELECT 1 FROM contacts t WHERE t.identity_hash = persons.identity_hash AND t.case_id <> $1)
+           AND NOT EXISTS (SELECT 1 FROM bars
+                           WHERE scope = 'person' AND subject_id = persons.id AND lifted_at_ms IS NULL)";
     SWEEP_ROWS("sweep what an import would have changed") =
         "DELETE FROM import_rows WHERE import_id = $1 AND line IN
          (SELECT line FROM import_rows WHERE import_id = $1 ORDER BY line LIMIT $2)";
@@ -240,6 +250,7 @@ pub async fn sweep_some(tx: &mut Tx, import: i64, most: u32) -> Result<bool> {
         for sql in [
             &SWEEP_ADDRESSES,
             &SWEEP_POINTS,
+            &SWEEP_KNOWN,
             &SWEEP_CONTACTS,
             &SWEEP_CASE,
         ] {

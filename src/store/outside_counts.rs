@@ -108,7 +108,12 @@ statements! {
          SELECT o.id, o.attempts, o.connected, o.day_ended_ms
          FROM debtors d JOIN cases c ON c.debtor_id = d.id JOIN contacts t ON t.case_id = c.id
               JOIN contact_points p ON p.contact_id = t.id JOIN outside_counts o ON o.number_id = p.number_id
-         WHERE d.person_id = $1 AND t.relation IN ('debtor', 'joint_debtor') AND o.day_ended_ms > $2");
+         WHERE d.person_id = $1 AND t.relation IN ('debtor', 'joint_debtor') AND o.day_ended_ms > $2
+         UNION
+         SELECT o.id, o.attempts, o.connected, o.day_ended_ms
+         FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+              JOIN contact_points p ON p.contact_id = t.id JOIN outside_counts o ON o.number_id = p.number_id
+         WHERE h.id = $1 AND o.day_ended_ms > $2");
     OF_THIRD_CASE("add up the outside counts of a case's third parties") = sums!(
         "SELECT o.attempts, o.connected, o.day_ended_ms FROM outside_counts o
          WHERE o.case_id = $1 AND o.day_ended_ms > $2 AND (o.number_id IS NULL OR o.number_id IN (

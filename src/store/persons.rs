@@ -1,7 +1,8 @@
 //! Persons: who a debtor is, across clients and cases, so that caps count whom we call.
 //!
-//! Every debtor has a person. Debtors whose client gave their identity number share the person with that number; the
-//! number itself is never here in clear, only its keyed hash and its box (see `cases::fields`).
+//! Every debtor has a person. Debtors whose client gave their identity number share the person with that number, and so
+//! does every contact whose `identity_hash` is the person's; the number itself is never here in clear, only its keyed hash
+//! and, once it was told of a debtor, its box (see `cases::fields`).
 
 use super::{
     Result, Tx,
@@ -16,6 +17,8 @@ statements! {
     BY_HASH("look up a person") = "SELECT id FROM persons WHERE identity_hash = $1";
     NAME("note who a person is") =
         "UPDATE persons SET identity_hash = $2, identity_box = $3 WHERE id = $1 AND identity_hash IS NULL";
+    BOX("note the identity number of a person") =
+        "UPDATE persons SET identity_box = COALESCE(identity_box, $2) WHERE id = $1";
     MERGE_DEBTORS("merge two persons") = "UPDATE debtors SET person_id = $2 WHERE person_id = $1";
     MERGE_BARS("merge what bars two persons") =
         "UPDATE bars SET subject_id = $2 WHERE scope = 'person' AND subject_id = $1";
@@ -55,6 +58,8 @@ pub async fn learn(tx: &mut Tx, debtor: DebtorId, hash: &str, boxed: &str) -> Re
     guards::touch(tx, &[Guard::Person(person), Guard::Person(other)]).await?;
     tx.execute(&MERGE_DEBTORS, args![person, other]).await?;
     tx.execute(&MERGE_BARS, args![person, other]).await?;
+    // Somebody who was a contact only has no box yet.
+    tx.execute(&BOX, args![other, boxed]).await?;
     remove(tx, person).await
 }
 

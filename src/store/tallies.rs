@@ -1,8 +1,8 @@
 //! Counters and last calls, as the rules ask for them: ours, ours under way, and those that others made.
 //!
 //! Per contact point it is the number that counts, across all persons and cases that share it. Per debtor it is the
-//! person, across clients: all cases of the person, and the own numbers of the person wherever they were dialled for; a
-//! number that several persons share counts for each. Attempts under way count whatever they may become and whenever
+//! person, across clients: all cases of the person, and the own numbers of the person wherever they were dialled for, also
+//! those under which the person is a contact by identity number; a number that several persons share counts for each. Attempts under way count whatever they may become and whenever
 //! they began. Each is the strictest reading. Only right under [`super::facts::guards`].
 
 use super::{
@@ -88,7 +88,8 @@ macro_rules! by_person {
     };
 }
 
-/// The attempts at one person's own numbers, for whatever case they were made.
+/// The attempts at one person's own numbers, for whatever case they were made: those of the person's cases, and those of
+/// contacts with the person's identity number.
 macro_rules! at_own_numbers {
     () => {
         concat!(
@@ -100,7 +101,15 @@ macro_rules! at_own_numbers {
               FROM debtors d JOIN cases c ON c.debtor_id = d.id JOIN contacts t ON t.case_id = c.id
                    JOIN contact_points p ON p.contact_id = t.id JOIN attempts a ON a.number_id = p.number_id
               WHERE d.person_id = $1 AND t.relation IN ('debtor', 'joint_debtor') AND a.ended_at_ms IS NULL
-                AND a.started_at_ms < $2"
+                AND a.started_at_ms < $2
+              UNION SELECT ", columns!(), "
+              FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+                   JOIN contact_points p ON p.contact_id = t.id JOIN attempts a ON a.number_id = p.number_id
+              WHERE h.id = $1 AND a.started_at_ms >= $2
+              UNION SELECT ", columns!(), "
+              FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+                   JOIN contact_points p ON p.contact_id = t.id JOIN attempts a ON a.number_id = p.number_id
+              WHERE h.id = $1 AND a.ended_at_ms IS NULL AND a.started_at_ms < $2"
         )
     };
 }

@@ -10,10 +10,11 @@ use jiff::tz::TimeZoneDatabase;
 
 use super::*;
 use crate::{
+    call::{Cause, Class},
     clock::{ClockTrust, KernelState},
     ids::{BarId, CaseId},
     phone::PhoneNumber,
-    policy::{BarKind, CaseState, Relation, SpecialDay},
+    policy::{BarKind, CaseState, NumberState, Relation, SpecialDay},
     store::{
         Tx,
         agreements::{self, NewAgreement, Proof},
@@ -26,7 +27,7 @@ use crate::{
 };
 
 use crate::policy::tests::checker::{
-    self, Agreed, Book, Demands, Dial, Outside, Point, Special, Subject, violations,
+    self, Agreed, Book, Demands, Dial, Outside, Point, Refused, Special, Subject, violations,
 };
 use crate::policy::tests::dice::Dice;
 
@@ -65,6 +66,16 @@ const BANKS: [(&str, Demands, &str); 5] = [
          [[gaps]]\nclause = '3'\nscope = 'contact_point'\nminutes = 30\n\
          [[gaps]]\nclause = '3'\nscope = 'debtor'\nminutes = 10\n",
     ),
+];
+
+/// What becomes of a call that nobody answers: mostly the doing of who is called, but of the agent and the trunk too.
+const UNANSWERED: [Cause; 6] = [
+    Cause::NoAnswer,
+    Cause::NoAnswer,
+    Cause::Busy,
+    Cause::Cancelled,
+    Cause::Congestion,
+    Cause::TrunkDown,
 ];
 
 const ZONES: [&str; 5] = [
@@ -139,7 +150,8 @@ async fn point(
 
 impl World {
     /// Persons with a case at each of two banks, an own number each, one number that every pair of them shares, and a
-    /// friend whom only loss of contact opens.
+    /// friend whom only loss of contact opens, and whom the second bank knows under another name. Of some pairs no number
+    /// works any more.
     async fn new(test: &Test, persons: u32, seed: u64, dir: &std::path::Path) -> Self {
         for (code, _, text) in BANKS.iter().filter(|(_, _, text)| !text.is_empty()) {
             std::fs::write(dir.join(format!("{code}.toml")), text).unwrap();
@@ -193,7 +205,8 @@ impl World {
             let zone = ZONES[person as usize % ZONES.len()];
             let pair = person / 2;
             let mut debtors = Vec::new();
-            for bank in [person % 5, (person + 1) % 5] {
+            let friends = [("Friend", Relation::Friend), ("Cousin", Relation::Relative)];
+            for (bank, friend) in [person % 5, (person + 1) % 5].into_iter().zip(friends) {
                 let (code, demands, _) = BANKS[bank as usize];
                 let own = number(person * 10);
                 let target = case(
@@ -208,7 +221,7 @@ impl World {
                 let rows = [
                     ("Person", Relation::Debtor, own),
                     ("Person", Relation::Debtor, number(5_000 + pair)),
-                    ("Friend", Relation::Friend, number(person * 10 + 1)),
+                    (friend.0, friend.1, number(person * 10 + 1)),
                 ];
                 for (name, relation, digits) in rows {
                     let (id, row) =
@@ -229,10 +242,17 @@ impl World {
                         client: bank as usize,
                         persons: counted,
                         third_party: relation.is_third_party(),
+                        debtor: person as usize,
                         zones: vec![TimeZoneDatabase::bundled().get(zone).unwrap()],
                         region: "CN",
-                        all_invalid: false,
+                        all_invalid: pair % 3 == 2,
                     });
+                    if pair % 3 == 2 && relation == Relation::Debtor {
+                        let invalid = NumberState::Invalid;
+                        contact_points::set_number_state(&mut tx, row, invalid, None, START)
+                            .await
+                            .unwrap();
+                    }
                 }
                 cases_seen += 1;
             }
@@ -468,6 +488,7 @@ impl World {
                 seized: None,
                 rang_until: self.now_ms,
                 answered: false,
+                by_callee: false,
                 ended: i64::MAX,
             },
             call,
@@ -545,12 +566,15 @@ impl World {
         let behind = gate.clock.wall_ms() - self.now_ms;
         let stored = |true_ms: i64| true_ms + behind.clamp(-ERROR_MS, ERROR_MS);
         made.dial.ended = self.now_ms;
+        let cause = match (made.dial.seized, made.dial.answered) {
+            (None, _) => Cause::AgentNoAnswer,
+            (Some(_), true) => Cause::Answered,
+            (Some(_), false) => self.dice.pick(&UNANSWERED),
+        };
+        made.dial.by_callee = cause.class() == Class::Callee;
+        let point = made.dial.point;
         let closing = Closing {
-            cause: match (made.dial.seized, made.dial.answered) {
-                (None, _) => crate::call::Cause::AgentNoAnswer,
-                (Some(_), true) => crate::call::Cause::Answered,
-                (Some(_), false) => crate::call::Cause::NoAnswer,
-            },
+            cause,
             seized_at_ms: made.dial.seized.map(stored),
             answered_at_ms: made.dial.seized.filter(|_| made.dial.answered).map(stored),
             ended_at_ms: stored(self.now_ms),
@@ -558,6 +582,19 @@ impl World {
         };
         let mut tx = gate.db.begin().await.unwrap();
         assert!(attempts::close(&mut tx, made.call, &closing).await.unwrap());
+        // Some third parties say at the end of the talk that they want no more of it.
+        let known = &self.book.points[point];
+        if known.third_party && cause == Cause::Answered && self.dice.below(3) == 0 {
+            let id = self.points[point].0;
+            contact_points::note_refusal(&mut tx, id, self.now_ms)
+                .await
+                .unwrap();
+            self.book.refused.push(Refused {
+                number: known.number,
+                debtor: known.debtor,
+                from: self.now_ms,
+            });
+        }
         tx.commit().await.unwrap();
     }
 

@@ -34,11 +34,13 @@ pub struct Point {
     /// Everybody for whom a call to the number counts.
     pub persons: Vec<usize>,
     pub third_party: bool,
+    /// Who owes the case.
+    pub debtor: usize,
     /// Every zone the person may be in.
     pub zones: Vec<TimeZone>,
     /// Where special days are those of.
     pub region: &'static str,
-    /// Every own number of the debtor is invalid.
+    /// Every own number of the debtor, in whatever case, is invalid.
     pub all_invalid: bool,
 }
 
@@ -52,7 +54,17 @@ pub struct Dial {
     /// When the ringing was over, if it rang.
     pub rang_until: i64,
     pub answered: bool,
+    /// If it was not answered, that was the doing of the person called or their number; not of the agent, a trunk or us.
+    pub by_callee: bool,
     pub ended: i64,
+}
+
+/// A third party who said, as it really happened, that nobody shall call this number again for this debtor.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused {
+    pub number: usize,
+    pub debtor: usize,
+    pub from: i64,
 }
 
 /// What a bar or a closed case covers.
@@ -110,6 +122,7 @@ pub struct Book {
     pub agreed: Vec<Agreed>,
     pub special: Vec<Special>,
     pub outside: Vec<Outside>,
+    pub refused: Vec<Refused>,
 }
 
 /// What was broken.
@@ -135,6 +148,8 @@ pub enum Broken {
     ThirdParty,
     /// Too many calls to third parties.
     ThirdPartyCap,
+    /// A third party who had refused.
+    Refused,
     /// Something barred or closed.
     Barred,
 }
@@ -150,6 +165,8 @@ struct Checker<'a> {
     by_number: Vec<Vec<usize>>,
     by_person: Vec<Vec<usize>>,
     by_case: Vec<Vec<usize>>,
+    own_of_debtor: Vec<Vec<usize>>,
+    refused: std::collections::HashMap<(usize, usize), i64>,
     bars: std::collections::HashMap<Subject, Vec<Barred>>,
     outside: std::collections::HashMap<usize, Vec<Outside>>,
     agreed: Vec<Option<(Agreed, usize)>>,
@@ -165,6 +182,8 @@ pub fn violations(book: &Book, dials: &[Dial]) -> Vec<(Broken, usize)> {
         by_number: vec![Vec::new(); most(&|point| point.number)],
         by_person: vec![Vec::new(); most(&|point| *point.persons.iter().max().unwrap())],
         by_case: vec![Vec::new(); most(&|point| point.case)],
+        own_of_debtor: vec![Vec::new(); most(&|point| point.debtor)],
+        refused: std::collections::HashMap::new(),
         bars: std::collections::HashMap::new(),
         outside: std::collections::HashMap::new(),
         agreed: vec![None; book.points.len()],
@@ -183,6 +202,13 @@ pub fn violations(book: &Book, dials: &[Dial]) -> Vec<(Broken, usize)> {
             .entry(outside.person)
             .or_default()
             .push(*outside);
+    }
+    for refused in &book.refused {
+        let from = checker
+            .refused
+            .entry((refused.number, refused.debtor))
+            .or_insert(refused.from);
+        *from = refused.from.min(*from);
     }
     for agreed in &book.agreed {
         checker.agreed[agreed.point] = Some((*agreed, 0));
@@ -208,6 +234,9 @@ impl Checker<'_> {
         if dial.seized.is_some() {
             self.by_number[point.number].push(index);
             self.by_case[point.case].push(index);
+            if !point.third_party {
+                self.own_of_debtor[point.debtor].push(index);
+            }
             for person in &point.persons {
                 self.by_person[*person].push(index);
             }
@@ -337,16 +366,24 @@ impl Checker<'_> {
     }
 
     fn third_party(&self, dial: &Dial, point: &Point, broken: &mut Vec<Broken>) {
-        if !point.third_party || point.all_invalid {
+        if !point.third_party {
             return;
         }
-        // What was on record then: own numbers of this case, closed before this dial began.
-        let own = |other: &&Dial| {
-            !self.book.points[other.point].third_party && other.ended <= dial.started
-        };
+        let refused = self.refused.get(&(point.number, point.debtor));
+        let rang = dial.seized.unwrap_or(dial.started);
+        if refused.is_some_and(|from| *from <= rang) {
+            broken.push(Broken::Refused);
+        }
+        if point.all_invalid {
+            return;
+        }
+        // What was on record then of the debtor's own numbers, in whichever case: dials that were over before this one
+        // began and say something of the debtor.
+        let telling =
+            |other: &&Dial| other.ended <= dial.started && (other.answered || other.by_callee);
         let last_three: Vec<bool> = self
-            .since(&self.by_case[point.case], i64::MIN)
-            .filter(own)
+            .since(&self.own_of_debtor[point.debtor], i64::MIN)
+            .filter(telling)
             .take(3)
             .map(|other| other.answered)
             .collect();

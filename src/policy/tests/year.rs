@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::super::receipt::Inputs;
-use super::checker::{Barred, Book, Broken, Demands, Dial, Outside, Subject, violations};
+use super::checker::{Barred, Book, Broken, Demands, Dial, Outside, Refused, Subject, violations};
 use super::dice::Dice;
 use super::*;
 
@@ -50,6 +50,12 @@ enum Flaw {
     Gap,
     /// No third-party lock.
     Lock,
+    /// Hang-ups of agents and faults of trunks are failures to reach the debtor.
+    HangUps,
+    /// Failures are counted by case, so that a talk about another case of the same debtor is not known.
+    LockByCase,
+    /// A refusal holds for the case in which it was said.
+    RefusalByCase,
     /// Agreements never run out.
     Uses,
     /// Nobody imported the holidays.
@@ -186,6 +192,9 @@ struct World {
     by_number: Vec<Vec<usize>>,
     by_person: Vec<Vec<usize>>,
     by_case: Vec<Vec<usize>>,
+    by_debtor: Vec<Vec<usize>>,
+    /// Third parties who refused: number, debtor, and the case in which they said it.
+    refused: Vec<(usize, usize, usize)>,
     turns_of_person: Vec<u64>,
     turns_of_number: Vec<u64>,
     bars: HashMap<Subject, Vec<usize>>,
@@ -234,7 +243,7 @@ impl World {
             self.later.pop();
             match what {
                 Later::Seize(index) => self.seize(index, at),
-                Later::End(index) => self.end(index),
+                Later::End(index) => self.end(index, at),
                 Later::Again(person) => self.click(at, person),
                 Later::Bar(index) => {
                     let subject = self.book.barred[index].subject;
@@ -437,6 +446,7 @@ impl World {
             seized: None,
             rang_until: at,
             answered: false,
+            by_callee: self.dice.percent(80),
             ended: i64::MAX,
         };
         self.attempts.push(Attempt {
@@ -449,6 +459,7 @@ impl World {
         });
         self.by_number[row.number].push(index);
         self.by_case[row.case].push(index);
+        self.by_debtor[self.cases[row.case].person].push(index);
         for person in &self.book.points[point].persons {
             self.by_person[*person].push(index);
         }
@@ -488,7 +499,9 @@ impl World {
     /// The second short transaction, just before the INVITE leaves.
     fn seize(&mut self, index: usize, at: i64) {
         let point = self.attempts[index].dial.point;
-        let shut = self.cases[self.points[point].case].settled || self.is_barred(point);
+        let shut = self.cases[self.points[point].case].settled
+            || self.is_barred(point)
+            || (self.attempts[index].third_party && self.has_refused(point));
         if shut && self.flaw != Flaw::NoSecondLook {
             self.stopped += 1;
             self.attempts[index].dial.rang_until = self.attempts[index].dial.started;
@@ -499,8 +512,20 @@ impl World {
         attempt.dial.answered = attempt.answers;
     }
 
-    fn end(&mut self, index: usize) {
+    fn end(&mut self, index: usize, at: i64) {
         self.attempts[index].closed = true;
+        let attempt = &self.attempts[index];
+        // Now and then a third party says at the end of the talk: never again.
+        if attempt.third_party && attempt.dial.answered && self.dice.percent(4) {
+            let point = &self.points[attempt.dial.point];
+            let debtor = self.cases[point.case].person;
+            self.refused.push((point.number, debtor, point.case));
+            self.book.refused.push(Refused {
+                number: point.number,
+                debtor,
+                from: at + 1,
+            });
+        }
     }
 }
 
@@ -549,6 +574,7 @@ fn in_a_year_of_dials_the_checker_finds_no_broken_demand() {
             "deceased",
             "suspected_fraud",
             "third_party_locked",
+            "third_party_refused",
             "cap_reached",
             "pause_after_conversation",
             "too_soon",
@@ -565,7 +591,7 @@ fn in_a_year_of_dials_the_checker_finds_no_broken_demand() {
 
 #[test]
 fn the_checker_finds_every_planted_flaw() {
-    let flaws: [(Flaw, &[Broken]); 15] = [
+    let flaws: [(Flaw, &[Broken]); 18] = [
         (Flaw::NoGuards, &[Broken::Connected, Broken::Gap]),
         (Flaw::NoSecondLook, &[Broken::Barred]),
         (Flaw::TrustedJumps, &[Broken::Hours]),
@@ -576,6 +602,9 @@ fn the_checker_finds_every_planted_flaw() {
         (Flaw::Pause, &[Broken::Pause]),
         (Flaw::Gap, &[Broken::Gap]),
         (Flaw::Lock, &[Broken::ThirdParty]),
+        (Flaw::HangUps, &[Broken::ThirdParty]),
+        (Flaw::LockByCase, &[Broken::ThirdParty]),
+        (Flaw::RefusalByCase, &[Broken::Refused]),
         (Flaw::Uses, &[Broken::AgreementUses]),
         (Flaw::Holidays, &[Broken::Hours]),
         (Flaw::Bars, &[Broken::Barred]),

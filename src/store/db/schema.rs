@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(2, "cases", "0002_cases.sql"),
     migration!(3, "rules", "0003_rules.sql"),
     migration!(4, "figures", "0004_figures.sql"),
+    migration!(5, "rules of people", "0005_rules_of_people.sql"),
 ];
 
 /// The schema of one database; `text` picks from SQLite's and PostgreSQL's.

@@ -9,6 +9,7 @@ use super::super::{
 };
 use super::{
     DATE, NODE, NOW_MS, Target, Test, Tx, attempt, call_id, case, dial, floor, number, on_both,
+    same_person,
 };
 use crate::{
     call::{Cause, Party},
@@ -305,13 +306,16 @@ on_both! {
             (end(Cause::Busy, Some(1), None, 2), 1),
             (end(Cause::Internal, Some(1), None, 2), 1),
             (end(Cause::AgentBusy, None, None, 2), 1),
+            (end(Cause::Cancelled, Some(1), None, 2), 1),
+            (end(Cause::Congestion, Some(1), None, 2), 1),
+            (end(Cause::TrunkDown, Some(1), None, 2), 1),
             (end(Cause::NoAnswer, Some(1), None, 2), 2),
         ];
         for (n, (end, failures)) in causes.into_iter().enumerate() {
             let id = call_id(n as u32);
             attempt(&mut tx, id, target, floor.agent, DATE, 10, NOW_MS + n as i64 * 60_000, NODE).await;
             attempts::close(&mut tx, id, &end).await.unwrap();
-            let own = facts::own_numbers(&mut tx, target.case).await.unwrap();
+            let own = facts::own_numbers(&mut tx, target.person).await.unwrap();
             assert_eq!(own, OwnNumbers { total: 2, invalid: 1, failures_in_a_row: failures }, "{n}");
         }
     }
@@ -329,6 +333,59 @@ on_both! {
         assert!(!new && again == friend);
         assert!(contact_points::target(&mut tx, friend).await.unwrap().unwrap().refused);
         assert!(!contact_points::target(&mut tx, floor.targets[0].contact_point).await.unwrap().unwrap().refused);
+    }
+
+    async fn loss_of_contact_is_judged_by_person_and_not_by_case(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let first = &floor.targets[0];
+        let mut tx = test.db.begin().await.unwrap();
+        let second = case(&mut tx, "bank2", "D-other", "C-other", &number(60)).await;
+        same_person(&mut tx, first, &second).await;
+        let own = async |tx: &mut crate::store::Tx| facts::own_numbers(tx, first.person).await.unwrap();
+        contact_points::set_number_state(&mut tx, first.number_id, NumberState::Invalid, None, NOW_MS).await.unwrap();
+        assert_eq!(own(&mut tx).await, OwnNumbers { total: 2, invalid: 1, failures_in_a_row: 0 });
+        let ends = [
+            (first, end(Cause::NoAnswer, Some(1), None, 2), 1),
+            (&second, end(Cause::Busy, Some(1), None, 2), 2),
+            (&second, end(Cause::Answered, Some(1), Some(2), 3), 0),
+            (first, end(Cause::Unreachable, Some(1), None, 2), 1),
+        ];
+        for (n, (target, end, failures)) in ends.into_iter().enumerate() {
+            let id = call_id(n as u32);
+            attempt(&mut tx, id, target, floor.agent, DATE, 10, NOW_MS + n as i64 * 60_000, NODE).await;
+            attempts::close(&mut tx, id, &end).await.unwrap();
+            assert_eq!(own(&mut tx).await.failures_in_a_row, failures, "{n}");
+        }
+    }
+
+    async fn a_refusal_holds_for_the_number_in_every_case_of_the_debtor_under_whatever_name(test: Test) {
+        let floor = floor(&test.db, 2).await;
+        let (first, stranger) = (&floor.targets[0], &floor.targets[1]);
+        let mut tx = test.db.begin().await.unwrap();
+        let second = case(&mut tx, "bank2", "D-other", "C-other", &number(60)).await;
+        same_person(&mut tx, first, &second).await;
+        let enter = async |tx: &mut crate::store::Tx, case, name, relation, n| {
+            contact_points::ensure(tx, case, name, relation, &number(n), NOW_MS).await.unwrap().0
+        };
+        let li = enter(&mut tx, first.case, "Li", Relation::Friend, 51).await;
+        let other_number = enter(&mut tx, first.case, "Li", Relation::Friend, 52).await;
+        let elsewhere = enter(&mut tx, second.case, "Li Si", Relation::Relative, 51).await;
+        let of_a_stranger = enter(&mut tx, stranger.case, "Li", Relation::Friend, 51).await;
+        let target = contact_points::target(&mut tx, elsewhere).await.unwrap().unwrap();
+        assert!(!target.refused);
+        dial(&mut tx, 1, &target, floor.agent).await;
+        contact_points::note_refusal(&mut tx, li, NOW_MS).await.unwrap();
+        let later = enter(&mut tx, first.case, "Li Si", Relation::Relative, 51).await;
+        let another = enter(&mut tx, first.case, "Wang", Relation::Colleague, 53).await;
+        let asked = [(li, true), (other_number, true), (elsewhere, true), (later, true), (another, false), (of_a_stranger, false)];
+        for (point, refused) in asked {
+            assert_eq!(contact_points::target(&mut tx, point).await.unwrap().unwrap().refused, refused, "{point}");
+        }
+        let listed = contact_points::of_case(&mut tx, second.case).await.unwrap();
+        assert_eq!(listed.iter().map(|point| point.refused).collect::<Vec<_>>(), [false, true]);
+        // And while the agent's phone rings, just before the INVITE.
+        let marked = attempts::mark_seizure(&mut tx, call_id(1), NOW_MS + 1).await.unwrap();
+        assert_eq!(marked, Seizure::PersonRefused);
     }
 
     async fn an_idempotency_key_is_answered_again_and_refused_for_another_request(test: Test) {

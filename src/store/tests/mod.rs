@@ -166,6 +166,16 @@ pub(crate) async fn case(
     contact_points::target(tx, point).await.unwrap().unwrap()
 }
 
+/// Makes the debtors of two cases one person.
+pub(crate) async fn same_person(tx: &mut Tx, one: &Target, other: &Target) {
+    let sql = super::sql::Sql {
+        act: "merge",
+        text: "UPDATE debtors SET person_id = $1 WHERE id = $2",
+    };
+    let args = vec![one.person.into(), other.debtor.into()];
+    tx.execute(&sql, args).await.unwrap();
+}
+
 /// Ids that tests can tell apart: the n-th of a millisecond.
 pub(crate) fn call_id(n: u32) -> CallId {
     let mut random = [0; 10];

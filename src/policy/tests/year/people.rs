@@ -61,6 +61,8 @@ impl World {
             by_number: Vec::new(),
             by_person: vec![Vec::new(); persons],
             by_case: Vec::new(),
+            by_debtor: vec![Vec::new(); persons],
+            refused: Vec::new(),
             turns_of_person: vec![0; persons],
             turns_of_number: Vec::new(),
             bars: HashMap::new(),
@@ -129,6 +131,7 @@ impl World {
             let relative = own_of.len();
             own_of.push(Vec::new());
             place_of.push(usize::from(american));
+            let all_invalid = self.dice.percent(10);
             for _ in 0..1 + self.dice.index(2) {
                 let client = if american {
                     3
@@ -136,7 +139,6 @@ impl World {
                     self.dice.pick(&[0, 1, 2, 4])
                 };
                 let case = self.cases.len();
-                let all_invalid = self.dice.percent(10);
                 let total = u32::try_from(own.len()).unwrap();
                 self.cases.push(CaseRow {
                     rules: rules[client].clone(),
@@ -163,6 +165,7 @@ impl World {
                         client,
                         persons: vec![person],
                         third_party: relation.is_third_party(),
+                        debtor: person,
                         zones: Vec::new(),
                         region: self.places[place].region,
                         all_invalid,

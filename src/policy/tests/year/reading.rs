@@ -24,10 +24,25 @@ impl World {
         })
     }
 
-    /// Closed attempts at the debtor's own numbers since the last that was answered, by their starts.
+    /// Whether the third party at this point refused, in any case of the debtor.
+    pub(super) fn has_refused(&self, point: usize) -> bool {
+        let row = &self.points[point];
+        let debtor = self.cases[row.case].person;
+        self.refused.iter().any(|(number, of, case)| {
+            let same_case = self.flaw != Flaw::RefusalByCase || *case == row.case;
+            (*number, *of) == (row.number, debtor) && same_case
+        })
+    }
+
+    /// Closed attempts at the debtor's own numbers that the debtor's side failed since the last that was answered, by
+    /// their starts.
     fn failures(&self, case: usize) -> u32 {
         let mut failures = 0;
-        for index in self.by_case[case].iter().rev() {
+        let list = match self.flaw {
+            Flaw::LockByCase => &self.by_case[case],
+            _ => &self.by_debtor[self.cases[case].person],
+        };
+        for index in list.iter().rev() {
             let attempt = &self.attempts[*index];
             if attempt.third_party || attempt.dial.seized.is_none() {
                 continue;
@@ -35,7 +50,8 @@ impl World {
             if attempt.dial.answered || failures > 5 {
                 break;
             }
-            failures += u32::from(attempt.closed);
+            let told = attempt.dial.by_callee || self.flaw == Flaw::HangUps;
+            failures += u32::from(attempt.closed && told);
         }
         failures
     }
@@ -191,6 +207,7 @@ impl World {
             facts.uses_left = Some(uses);
             facts
         });
+        let refused = self.has_refused(point);
         let row = &self.points[point];
         let failures = self.failures(row.case);
         let case = &self.cases[row.case];
@@ -206,6 +223,7 @@ impl World {
             false => CaseState::Open,
         };
         filled.contact_point.relation = row.relation;
+        filled.contact_point.refused = refused;
         filled.own_numbers = OwnNumbers {
             total: case.total,
             invalid: case.invalid,
