@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::Desk;
 use crate::{
-    policy::{self, Outcome, Verdict},
+    policy::{self, Outcome, Preset, Verdict},
     rulebook::{
         self,
         explain::{Explained, explain},
@@ -31,7 +31,8 @@ pub struct PolicyArgs {
 /// What to do with the rules.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Check a client's rule file: readable, and in nothing looser than the preset it names. Needs no database
+    /// Check a client's rule file: readable, and in nothing looser than the preset it names. Needs no database; where there
+    /// is a configuration, it also says if that names another preset
     Check {
         /// The file
         file: PathBuf,
@@ -145,10 +146,14 @@ pub struct ExplainArgs {
 ///
 /// # Errors
 /// A bad rule file, or a receipt that does not prove what it says.
-pub fn offline(args: &PolicyArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
+pub fn offline(
+    args: &PolicyArgs,
+    configured: Option<Preset>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<bool> {
     match &args.command {
         PolicyCommand::Check { file } => {
-            files::check(file, out)?;
+            files::check(file, configured, out)?;
             Ok(true)
         }
         PolicyCommand::Replay(args) => replay::offline(args, out),

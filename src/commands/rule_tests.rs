@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     ids::RecordingId,
     phone::ShortCodes,
-    policy::Relation,
+    policy::{Preset, Relation},
     store::{
         access::{self, Verdict},
         attempts::{self, Closing},
@@ -67,7 +67,7 @@ impl Office {
         let done = match cli.command {
             Command::Bars(args) => bars::run(args, &desk, &mut out).await,
             Command::Agreements(args) => agreements::run(args, &desk, &mut out).await,
-            Command::Policy(args) => match policy::offline(&args, &mut out) {
+            Command::Policy(args) => match policy::offline(&args, Some(Preset::CnPlan), &mut out) {
                 Ok(true) => Ok(()),
                 Ok(false) => policy::run(args, &desk, &mut out).await,
                 Err(error) => Err(error),
@@ -257,6 +257,12 @@ on_both! {
         office.ill(&format!("policy check {}", shown(&looser)), "line 6").await;
         let unknown = office.file("unknown.toml", "base = 'cn-plan'\nname = 'x'\nrevision = '1'\nrign = 1\n");
         office.ill(&format!("policy check {}", shown(&unknown)), "rign").await;
+        let gbk = office.dir.path().join("gbk.toml");
+        std::fs::write(&gbk, b"base = 'cn-plan'\nname = '\xd2\xf8\xd0\xd0'\n").unwrap();
+        office.ill(&format!("policy check {}", shown(&gbk)), "line 2: not UTF-8").await;
+        let us = office.file("us.toml", "base = 'us-regf'\nname = 'us'\nrevision = '1'\n");
+        let told = office.well(&format!("policy check {}", shown(&us))).await;
+        assert!(told.contains("warning") && told.contains("us-regf") && told.contains("cn-plan"), "{told}");
         let text = "base = 'cn-plan'\nname = 'bank'\nrevision = '7'\n[ring]\nclause = 'x'\nguard_ms = 9000\n";
         let good = office.file("rules/bank.toml", text);
         assert!(office.well(&format!("policy check {}", shown(&good))).await.contains("good"));

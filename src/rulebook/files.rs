@@ -2,8 +2,9 @@
 //! SIGHUP, never half.
 //!
 //! `policy.dir` holds one TOML file per client, named by the client's code, and `all.toml` for every client. A file names
-//! the preset that it makes stricter, and can do nothing else; clients without one are called by `policy.preset`. A bad file at the start refuses the start; a bad file later leaves everything as it was and
-//! says so. Every set that comes into force is kept in the database with its hash, which receipts name.
+//! the preset that it makes stricter, and can do nothing else; clients without one are called by `policy.preset`. That a
+//! file names another preset is allowed, and told. A bad file at the start refuses the start; a bad file later leaves
+//! everything as it was and says so. Every set that comes into force is kept in the database with its hash, which receipts name.
 
 use std::{
     collections::BTreeMap,
@@ -75,6 +76,8 @@ pub struct Loaded {
     pub general: Set,
     /// By code of the client.
     pub clients: BTreeMap<String, Set>,
+    /// Where another preset takes the place of the configured one: told to whoever loads the rules.
+    pub warnings: Vec<String>,
 }
 
 impl Loaded {
@@ -87,6 +90,7 @@ impl Loaded {
             Some(dir) => files(dir)?,
             None => BTreeMap::new(),
         };
+        let warnings = warnings(preset, &texts);
         let preset = Set::new(preset.rules(), format!("preset {}", preset.name()));
         // A client's file names its own preset; what holds for all holds for that client too.
         let all = match texts.remove(ALL) {
@@ -104,7 +108,11 @@ impl Loaded {
             ),
             None => preset,
         };
-        Ok(Self { general, clients })
+        Ok(Self {
+            general,
+            clients,
+            warnings,
+        })
     }
 
     /// The rules of a client.
@@ -130,7 +138,7 @@ fn files(dir: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, FilesError> 
         if !named || hidden {
             continue;
         }
-        let text = read(&place).map_err(|problem| unread(&place, problem))?;
+        let text = read(&place)?;
         let Some(code) = place.file_stem().and_then(|stem| stem.to_str()) else {
             return Err(unread(&place, "its name is not UTF-8".into()));
         };
@@ -139,12 +147,74 @@ fn files(dir: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, FilesError> 
     Ok(found)
 }
 
-fn read(place: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(place).map_err(|e| e.to_string())?.len();
+/// The text of a rule file.
+///
+/// # Errors
+/// [`FilesError::Read`] if it cannot be read, [`FilesError::Rules`] with the line if it is not UTF-8.
+pub fn read(place: &Path) -> Result<String, FilesError> {
+    let unread = |problem: String| FilesError::Read {
+        place: place.to_owned(),
+        problem,
+    };
+    let size = std::fs::metadata(place)
+        .map_err(|e| unread(e.to_string()))?
+        .len();
     if size > MAX_BYTES {
-        return Err(format!("{size} bytes; a rule file has at most {MAX_BYTES}"));
+        return Err(FilesError::Rules {
+            place: place.to_owned(),
+            problem: format!("{size} bytes; a rule file has at most {MAX_BYTES}"),
+        });
     }
-    std::fs::read_to_string(place).map_err(|e| e.to_string())
+    let bytes = std::fs::read(place).map_err(|e| unread(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..good).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        FilesError::Rules {
+            place: place.to_owned(),
+            problem: format!("line {line}: not UTF-8 (GBK, perhaps); save it as UTF-8"),
+        }
+    })
+}
+
+/// The presets that a file makes stricter; none if it does not say.
+fn bases(text: &str) -> Vec<String> {
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    match table.get("base") {
+        Some(toml::Value::String(base)) => vec![base.clone()],
+        Some(toml::Value::Array(bases)) => bases
+            .iter()
+            .filter_map(|base| base.as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What to say of a file whose client is called by another preset than the configured one.
+#[must_use]
+pub fn warning(configured: Preset, name: &str, text: &str) -> Option<String> {
+    let bases = bases(text);
+    let other = !bases.is_empty() && bases.iter().all(|base| base != configured.name());
+    other.then(|| {
+        format!(
+            "{name}: its base {} takes the place of policy.preset = {} for this client, whose calls the configured preset \
+             does not bind",
+            bases.join(", "),
+            configured.name()
+        )
+    })
+}
+
+/// The warnings of a folder. What all.toml is based on binds every client.
+fn warnings(configured: Preset, texts: &BTreeMap<String, (PathBuf, String)>) -> Vec<String> {
+    let all = texts.get(ALL).map(|(_, text)| bases(text));
+    if all.is_some_and(|bases| bases.iter().any(|base| base == configured.name())) {
+        return Vec::new();
+    }
+    let clients = texts.iter().filter(|(code, _)| *code != ALL);
+    clients
+        .filter_map(|(code, (_, text))| warning(configured, &format!("{code}.toml"), text))
+        .collect()
 }
 
 /// Reads rules in either form: a file that makes a preset stricter (it names its `base`), or a whole rule set.
@@ -287,6 +357,9 @@ impl Rulebook {
 }
 
 async fn note(db: &Db, loaded: &Loaded, actor: &str, now_ms: i64) -> store::Result<Reloaded> {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let mut tx = db.begin().await?;
     let known = clients::list(&mut tx).await?;
     let mut changed = Vec::new();
@@ -393,6 +466,44 @@ mod tests {
         assert_eq!(us.ring.shortest_ms, 20_000);
         assert_eq!(rules.now().of("bank").source, "all.toml + bank.toml");
         assert_eq!(rules.now().general.source, "preset cn-plan + all.toml");
+    }
+
+    #[test]
+    fn another_preset_than_the_configured_one_is_told_with_both_names() {
+        let us = ("us.toml", "base = 'us-regf'\nname = 'us'\nrevision = '1'\n");
+        let both = (
+            "both.toml",
+            "base = ['cn-plan', 'cn-gbt']\nname = 'both'\nrevision = '1'\n",
+        );
+        let warnings = |files: &[(&str, &str)]| {
+            let folder = Folder::new(files);
+            folder.open().unwrap().now().warnings.clone()
+        };
+        let told = warnings(&[us, both, ("bank.toml", BANK)]);
+        assert_eq!(told.len(), 1);
+        for word in ["us.toml", "us-regf", "cn-plan"] {
+            assert!(told[0].contains(word), "{told:?}");
+        }
+        let bound = warnings(&[us, ("all.toml", ALL_FILE)]);
+        assert_eq!(bound, [""; 0], "all.toml binds every client to the preset");
+        let elsewhere = ALL_FILE.replace("cn-plan", "cn-gbt");
+        assert_eq!(warnings(&[us, ("all.toml", &elsewhere)]).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_told_with_its_line_and_what_to_do() {
+        let folder = Folder::new(&[]);
+        let place = folder.0.path().join("bank.toml");
+        // 银行 in GBK, on the second line.
+        let text = b"base = 'cn-plan'\nname = '\xd2\xf8\xd0\xd0'\nrevision = '1'\n";
+        std::fs::write(&place, text).unwrap();
+        for error in [folder.open().unwrap_err(), read(&place).unwrap_err()] {
+            let error = error.to_string();
+            for word in ["bank.toml", "line 2", "save it as UTF-8"] {
+                assert!(error.contains(word), "{error}");
+            }
+            assert!(!error.contains("permissions"), "{error}");
+        }
     }
 
     #[test]

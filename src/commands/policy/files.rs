@@ -6,18 +6,22 @@ use anyhow::Context as _;
 
 use super::{super::Desk, OutsideCountsCommand, SpecialDaysCommand};
 use crate::{
-    policy::RuleSet,
+    policy::{Preset, RuleSet},
     rulebook::{self, By, find},
     store::{outside_counts, rules, special_days},
 };
 
-/// Checks a rule file against the preset that it names.
+/// Checks a rule file against the preset that it names; with the configured one, warns if that is another.
 ///
 /// # Errors
 /// What is wrong with it, with its line.
-pub(super) fn check(file: &Path, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+pub(super) fn check(
+    file: &Path,
+    configured: Option<Preset>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let text = rulebook::files::read(file)?;
     let rules = RuleSet::stricter(&text).with_context(|| shown.to_string())?;
     writeln!(
         out,
@@ -26,6 +30,11 @@ pub(super) fn check(file: &Path, out: &mut (dyn Write + Send)) -> anyhow::Result
         rules.revision,
         rules.hash()
     )?;
+    let warning =
+        configured.and_then(|preset| rulebook::files::warning(preset, &shown.to_string(), &text));
+    if let Some(warning) = warning {
+        writeln!(out, "warning: {warning}")?;
+    }
     Ok(())
 }
 

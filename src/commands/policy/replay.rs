@@ -117,7 +117,7 @@ pub async fn run(
 
 fn rules_of(path: &Path) -> anyhow::Result<RuleSet> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let text = rulebook::files::read(path)?;
     rulebook::files::parse(&text).map_err(|problem| anyhow::anyhow!("{shown}: {problem}"))
 }
 
