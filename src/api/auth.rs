@@ -59,7 +59,9 @@ pub enum Right {
 }
 
 impl Right {
-    const fn words(self) -> &'static str {
+    /// What it is, behind "may not".
+    #[must_use]
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Dial => "dial",
             Self::Supervise => "supervise other agents",

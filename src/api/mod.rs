@@ -42,7 +42,10 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::metrics::install as install_metrics;
+pub use self::{
+    auth::{Right, may},
+    metrics::install as install_metrics,
+};
 use crate::{
     cases::fields::FieldKey,
     clock::Clock,

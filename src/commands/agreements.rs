@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{ACTOR, Desk};
 use crate::{
+    api::{Right, may},
     ids::{AgreementId, RecordingId},
     rulebook::{
         self, By,
@@ -14,8 +15,11 @@ use crate::{
         find::{self, CaseName},
     },
     store::{
+        Tx,
         agreements::{self, Agreement, AgreementState, Proof, Wanted},
-        cases, clients,
+        cases,
+        clients::{self, Client},
+        users::{self, User},
     },
 };
 
@@ -36,8 +40,8 @@ pub enum AgreementsCommand {
     Approve {
         /// Number of the agreement
         id: AgreementId,
-        /// Who does it, as the books will say; never who entered it
-        #[arg(long, value_name = "NAME", default_value = ACTOR)]
+        /// The account of who does it, as the books will say; never who entered it
+        #[arg(long, value_name = "NAME")]
         by: String,
     },
     /// Say no as the second person
@@ -101,8 +105,8 @@ pub struct ProposeArgs {
     /// The letter: a PDF, JPEG or PNG file of 5 MiB at most; it is kept encrypted
     #[arg(long, value_name = "FILE")]
     pub letter: Option<PathBuf>,
-    /// Who does it, as the books will say
-    #[arg(long, value_name = "NAME", default_value = ACTOR)]
+    /// The account of who does it, as the books will say
+    #[arg(long, value_name = "NAME")]
     pub by: String,
 }
 
@@ -135,7 +139,12 @@ pub async fn run(
     match args.command {
         AgreementsCommand::Propose(args) => propose(&args, desk, out).await?,
         AgreementsCommand::Approve { id, by: actor } => {
-            rulebook::agreements::act(desk.db, id, Act::Approve, None, by(&actor)).await?;
+            let mut tx = desk.db.read().await?;
+            let agreement = rulebook::agreements::visible(&mut tx, id, None).await?;
+            let client = clients::by_id(&mut tx, agreement.client).await?;
+            let user = account(&mut tx, &actor, Right::Approve, client.as_ref()).await?;
+            tx.rollback().await?;
+            rulebook::agreements::act(desk.db, id, Act::Approve, Some(&user), by(&actor)).await?;
             writeln!(out, "agreement {id} is approved")?;
         }
         AgreementsCommand::Refuse(args) => {
@@ -189,11 +198,44 @@ pub async fn run(
     Ok(())
 }
 
+/// The account that an act about a client's case is booked to. A name that anybody could type would make two persons of one.
+async fn account(
+    tx: &mut Tx,
+    name: &str,
+    right: Right,
+    client: Option<&Client>,
+) -> anyhow::Result<User> {
+    let Some(user) = users::by_name(tx, name).await? else {
+        bail!("--by {name}: there is no account of this name; `ringfence users list` shows them");
+    };
+    if user.revoked_at_ms.is_some() {
+        bail!("--by {name}: this account is barred");
+    }
+    if !may(user.role, right) {
+        bail!(
+            "--by {name}: the role {} may not {}",
+            user.role,
+            right.words()
+        );
+    }
+    if let Some(client) = client.filter(|client| !user.scope.includes(client.id)) {
+        bail!(
+            "--by {name}: this account does not see client {}",
+            client.code
+        );
+    }
+    Ok(user)
+}
+
 async fn propose(
     args: &ProposeArgs,
     desk: &Desk<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
+    let mut tx = desk.db.read().await?;
+    let client = clients::by_code(&mut tx, &args.case.client).await?;
+    let proposer = account(&mut tx, &args.by, Right::Agree, client.as_ref()).await?;
+    tx.rollback().await?;
     let instant = |text: &String| rulebook::instant(text, &desk.zone);
     let evidence = match (&args.letter, args.recording) {
         (Some(path), _) => {
@@ -244,7 +286,9 @@ async fn propose(
         let key = key.as_ref().context("there is no key for letters")?;
         Ok(key.seal_letter(sha256, bytes)?)
     };
-    let id = rulebook::agreements::propose(desk.db, &proposal, two_persons, seal, None, by).await?;
+    let id =
+        rulebook::agreements::propose(desk.db, &proposal, two_persons, seal, Some(&proposer), by)
+            .await?;
     let then = if two_persons {
         "it waits for a second person: ringfence agreements approve"
     } else {

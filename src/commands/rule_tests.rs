@@ -9,14 +9,15 @@ use clap::{Parser, Subcommand};
 use super::{Desk, agreements, bars, policy};
 use crate::{
     config::Config,
-    ids::RecordingId,
+    ids::{AgentId, RecordingId},
     phone::ShortCodes,
     policy::{Preset, Relation},
     store::{
         access::{self, Verdict},
         attempts::{self, Closing},
-        contact_points, recordings,
+        clients, contact_points, recordings,
         tests::{NOW_MS, Test, call_id, dial, floor, number, on_both},
+        users::{self, NewUser, Role, Scope, Token},
     },
 };
 
@@ -90,6 +91,25 @@ impl Office {
         let error = self.run(line).await.expect_err(line);
         assert!(error.contains(remedy), "{line}: {error}");
         assert!(!error.contains("+86138"), "{error}");
+    }
+
+    /// An account that sees every client, or these.
+    async fn account(&self, name: &str, role: Role, agent: Option<AgentId>, scope: Scope) {
+        let mut tx = self.test.db.begin().await.unwrap();
+        let new = NewUser {
+            name,
+            role,
+            agent_id: agent,
+            scope,
+        };
+        let mut random = [0; 32];
+        for (byte, of) in random.iter_mut().zip(name.bytes()) {
+            *byte = of;
+        }
+        users::add(&mut tx, &new, &Token::from_random(random), NOW_MS)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// A sealed recording of a minute, of the first case.
@@ -191,13 +211,17 @@ on_both! {
     async fn an_agreement_opens_an_hour_once_it_is_proven_and_approved(test: Test) {
         let office = Office::new(test);
         let recording = office.recording().await;
+        office.account("lin", Role::Lead, None, Scope::All).await;
+        office.account("wang", Role::Compliance, None, Scope::All).await;
         let late = "policy explain --case bank/C0 --number 13810000000 --at 2026-11-23T21:30:00+08:00";
         assert!(office.well(late).await.contains("would be refused: outside_window"));
         let propose = |rest: &str| format!(
             "agreements propose --case bank/C0 --number 13810000000 --hours 21:00-22:00 --until 2026-12-24T00:00:00+08:00 {rest}"
         );
-        let proof = format!("--recording {recording} --offset-s 12");
-        let entered = office.well(&propose(&format!("{proof} --uses 2 --by lin"))).await;
+        let unsigned = format!("--recording {recording} --offset-s 12");
+        office.ill(&propose(&unsigned), "--by").await;
+        let proof = format!("{unsigned} --by lin");
+        let entered = office.well(&propose(&format!("{proof} --uses 2"))).await;
         assert_eq!(entered, "agreement 1; it counts\n");
         assert!(office.well(late).await.contains("would be allowed"), "by the agreement");
         assert!(office.well("agreements show 1").await.contains("12.000 s"));
@@ -205,31 +229,84 @@ on_both! {
         assert!(office.well(late).await.contains("would be refused: outside_window"));
         let shown = office.well("agreements list --case bank/C0").await;
         assert!(shown.contains("revoked") && shown.contains("0 of 2"), "{shown}");
-        office.ill(&propose(&format!("--recording {recording} --offset-s 60")), "not within the recording's 60000 ms").await;
-        office.ill(&propose("--recording 01890000-0000-7000-8000-000000000000 --offset-s 1"), "no recording").await;
-        office.ill(&propose(""), "--recording").await;
+        office.ill(&propose(&format!("--recording {recording} --offset-s 60 --by lin")), "not within the recording's 60000 ms").await;
+        office.ill(&propose("--recording 01890000-0000-7000-8000-000000000000 --offset-s 1 --by lin"), "no recording").await;
+        office.ill(&propose("--by lin"), "--recording").await;
         let wrong = propose(&proof).replace("21:00-22:00", "21-22");
         office.ill(&wrong, "sat,sun=10:00-12:00").await;
         office.ill(&propose(&proof).replace("2026-12-24", "2026-01-01"), "ends after it begins").await;
         office.ill(&propose(&proof).replace("13810000000", "13810000001"), "no such number").await;
         let exe = office.file("letter.pdf", "MZ");
-        office.ill(&propose(&format!("--letter {}", exe.display())), "neither PDF nor JPEG nor PNG").await;
+        office.ill(&propose(&format!("--letter {} --by lin", exe.display())), "neither PDF nor JPEG nor PNG").await;
         // The bank wants a second person.
         office.file(
             "rules/bank.toml",
             "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[agreements]\nclause = 'contract 4'\ntwo_persons = true\n",
         );
-        let waits = office.well(&propose(&format!("{proof} --by lin"))).await;
+        let waits = office.well(&propose(&proof)).await;
         assert!(waits.contains("waits for a second person"), "{waits}");
         let why = office.well(late).await;
         assert!(why.contains("would be refused") && why.contains("second person has to approve"), "{why}");
         office.ill("agreements approve 2 --by lin", "a second person has to").await;
+        office.ill("agreements approve 2 --by l1n", "no account of this name").await;
+        office.ill("agreements approve 2", "--by").await;
         office.well("agreements approve 2 --by wang").await;
         assert!(office.well(late).await.contains("would be allowed"));
         office.ill("agreements refuse 2 --reason x --by zhao", "is active").await;
         // No agreement opens what is barred.
         office.well("bars add --number 13810000000 --reason asked").await;
         assert!(office.well(late).await.contains("would be refused: do_not_call"));
+    }
+
+    async fn only_another_person_of_the_house_approves_an_agreement(test: Test) {
+        let office = Office::new(test);
+        let recording = office.recording().await;
+        let mut tx = office.test.db.begin().await.unwrap();
+        let other = clients::ensure(&mut tx, "other", "Other", NOW_MS).await.unwrap().id;
+        let agent = crate::store::agents::ensure(&mut tx, "A1", "Agent One", "8001", NOW_MS).await.unwrap().id;
+        tx.commit().await.unwrap();
+        office.account("lin", Role::Agent, Some(agent), Scope::All).await;
+        office.account("lin-lead", Role::Lead, Some(agent), Scope::All).await;
+        office.account("zhao", Role::Agent, None, Scope::All).await;
+        office.account("stranger", Role::Compliance, None, Scope::Clients(vec![other])).await;
+        office.account("gone", Role::Compliance, None, Scope::All).await;
+        office.account("wang", Role::Compliance, None, Scope::All).await;
+        let mut tx = office.test.db.begin().await.unwrap();
+        users::revoke(&mut tx, "gone", NOW_MS).await.unwrap();
+        tx.commit().await.unwrap();
+        office.file(
+            "rules/bank.toml",
+            "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[agreements]\nclause = 'contract 4'\ntwo_persons = true\n",
+        );
+        let propose = |by: &str| format!(
+            "agreements propose --case bank/C0 --number 13810000000 --hours 21:00-22:00 --until 2026-12-24T00:00:00+08:00 \
+             --recording {recording} --offset-s 12 --by {by}"
+        );
+        office.ill(&propose("nobody"), "no account of this name").await;
+        office.ill(&propose("gone"), "this account is barred").await;
+        office.ill(&propose("stranger"), "does not see client bank").await;
+        office.well(&propose("lin")).await;
+        for (by, why) in [
+            ("nobody", "no account of this name"),
+            ("gone", "this account is barred"),
+            ("zhao", "the role agent may not approve"),
+            ("stranger", "does not see client bank"),
+            ("lin-lead", "a second person has to"),
+        ] {
+            office.ill(&format!("agreements approve 1 --by {by}"), why).await;
+        }
+        assert!(office.well("agreements list").await.contains("waiting"));
+        // What an older version took from anybody is nobody's word.
+        let mut tx = office.test.db.begin().await.unwrap();
+        let sql = crate::store::sql::Sql { act: "age", text: "UPDATE agreements SET proposed_by = 'command line'" };
+        tx.execute(&sql, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        office.ill("agreements approve 1 --by wang", "has no account").await;
+        let mut tx = office.test.db.begin().await.unwrap();
+        let sql = crate::store::sql::Sql { act: "mend", text: "UPDATE agreements SET proposed_by = 'lin'" };
+        tx.execute(&sql, vec![]).await.unwrap();
+        tx.commit().await.unwrap();
+        office.well("agreements approve 1 --by wang").await;
     }
 
     async fn somebody_who_shares_a_number_is_named_in_an_agreement(test: Test) {
@@ -242,8 +319,9 @@ on_both! {
         tx.commit().await.unwrap();
         let line = format!(
             "agreements propose --case bank/C0 --number 13810000000 --hours 21:00-22:00 --until 2026-12-24T00:00:00+08:00 \
-             --recording {recording} --offset-s 12"
+             --recording {recording} --offset-s 12 --by lin"
         );
+        office.account("lin", Role::Lead, None, Scope::All).await;
         office.ill(&line, &format!("{} (friend)", friend.contact)).await;
         office.well(&format!("{line} --contact {}", friend.contact)).await;
         let both = office.well("policy explain --case bank/C0 --number 13810000000 --at 2026-11-23T21:30:00+08:00").await;

@@ -11,7 +11,7 @@ use crate::{
         access::{self, Access},
         agreements::{self, Agreement, NewAgreement, Proof, Step},
         contact_points::Target,
-        users::User,
+        users::{self, User},
     },
 };
 
@@ -324,6 +324,7 @@ pub async fn act(
     let agreement = visible(&mut tx, id, viewer).await?;
     let (step, action, why) = match act {
         Act::Approve => {
+            other_person(&mut tx, &agreement, by.actor).await?;
             let step = agreements::approve(&mut tx, id, by.actor, by.now_ms).await?;
             (step, "agreement.approve", None)
         }
@@ -352,6 +353,32 @@ pub async fn act(
     let detail = serde_json::json!({ "case": agreement.case, "reason": why });
     log(&mut tx, action, id, agreement.client, detail, by).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// Two persons are two accounts of the house, and not two accounts of one agent. What was entered under a name that is
+/// no account (an older version took any) is nobody's word.
+async fn other_person(tx: &mut Tx, agreement: &Agreement, approver: &str) -> Result<(), Refused> {
+    let id = agreement.id;
+    let proposer = users::by_name(tx, &agreement.proposed_by).await?;
+    let Some(proposer) = proposer else {
+        return Err(Refused::Conflict(format!(
+            "agreement {id}: who entered it has no account, so nobody can tell that a second person approves it; refuse it and \
+             enter it anew"
+        )));
+    };
+    let approver = users::by_name(tx, approver).await?;
+    let Some(approver) = approver.filter(|user| user.revoked_at_ms.is_none()) else {
+        return Err(Refused::Conflict(format!(
+            "agreement {id}: only somebody with a valid account can approve it"
+        )));
+    };
+    let same_agent = proposer.agent_id.is_some() && proposer.agent_id == approver.agent_id;
+    if proposer.id == approver.id || same_agent {
+        return Err(Refused::Conflict(format!(
+            "agreement {id}: who entered it cannot approve it; a second person has to"
+        )));
+    }
     Ok(())
 }
 
