@@ -107,6 +107,13 @@ impl Daemon {
                 "imports had broken off; what was decided is carried out, the rest is swept away"
             );
         }
+        let broken_off = crate::rulebook::lists::recover(&db, &clock).await?;
+        if broken_off > 0 {
+            tracing::warn!(
+                lists = broken_off,
+                "lists of bars or outside counts had broken off; what was decided is carried out, the rest is swept away"
+            );
+        }
         let in_force = rulebook.note(&db, "system", clock.wall_ms()).await?;
         if !in_force.changed.is_empty() {
             tracing::info!(changed = ?in_force.changed, preset = preset.name(), "calling rules come into force");

@@ -7,7 +7,7 @@
 //!
 //! Read on in `plan` (what a row changes), `reading` (the thread that parses), `pace` (how long a piece is).
 
-mod pace;
+pub(crate) mod pace;
 mod plan;
 mod reading;
 mod rejects;

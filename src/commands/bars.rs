@@ -184,12 +184,13 @@ pub async fn run(
             let rows = rulebook::bars::read_numbers(&args.file, &desk.numbering)?;
             let client = args.only_client.as_deref();
             let count = rows.len();
+            let name = args.file.file_name().unwrap_or_default().to_string_lossy();
             let new = rulebook::bars::add_numbers(
                 desk.db,
-                &rows,
-                client,
-                args.kind,
-                &args.reason,
+                &desk.clock,
+                &name,
+                (&rows, client),
+                (args.kind, &args.reason),
                 by(&args.by),
             )
             .await?;

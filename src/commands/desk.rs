@@ -16,6 +16,8 @@ use crate::{
 pub struct Desk<'a> {
     /// The database.
     pub db: &'a Db,
+    /// The system's clock, by which pieces of work are measured.
+    pub clock: Clock,
     /// Now, milliseconds UTC.
     pub now_ms: i64,
     /// Zone of times shown to operators and written by them.
@@ -32,9 +34,11 @@ impl<'a> Desk<'a> {
     /// A configuration that names no region or no preset that is known.
     pub fn new(config: &'a Config, db: &'a Db, short: &'a ShortCodes) -> anyhow::Result<Self> {
         let (region, _) = daemon::rules(config)?;
+        let clock = Clock::system(config.clock.trust);
         Ok(Self {
             db,
-            now_ms: Clock::system(config.clock.trust).wall_ms(),
+            now_ms: clock.wall_ms(),
+            clock,
             zone: TimeZone::get(&config.policy.display_zone)?,
             numbering: Numbering { region, short },
             config,

@@ -62,6 +62,12 @@ pub enum PolicyCommand {
         #[command(subcommand)]
         command: SpecialDaysCommand,
     },
+    /// List the files of bars and outside counts that were brought in, newest first, with what became of them
+    Lists {
+        /// The most to list
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
     /// Calls that a client's other agencies made, added to ours in every cap
     OutsideCounts {
         /// What to do.
@@ -174,6 +180,7 @@ pub async fn run(
         // `offline` has done it.
         PolicyCommand::Check { .. } => Ok(()),
         PolicyCommand::Show { client } => files::show(client.as_deref(), desk, out),
+        PolicyCommand::Lists { limit } => files::lists(limit, desk, out).await,
         PolicyCommand::History { client, limit } => {
             files::history(client.as_deref(), limit, desk, out).await
         }

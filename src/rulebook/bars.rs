@@ -1,10 +1,14 @@
-//! Bars: who must not be called. Entered, lifted and imported here, each in one transaction with the access log.
+//! Bars: who must not be called. Entered and lifted here, each in one transaction with the access log; a file of numbers is
+//! read here and brought in by `lists.rs`.
 
 use super::{
-    By, Refused, find, reason,
+    By, Refused, find,
+    lists::{self, Rows},
+    reason,
     table::{Column, Faults, rows},
 };
 use crate::{
+    clock::Clock,
     ids::{BarId, ClientId},
     phone::PhoneNumber,
     policy::BarKind,
@@ -14,6 +18,7 @@ use crate::{
         bars::{self, Bar, NewBar, Subject},
         cases::Case,
         contact_points,
+        rule_lists::{Kind, NewList},
         users::{Scope, User},
     },
 };
@@ -216,51 +221,45 @@ pub fn read_numbers(
     Ok(numbers)
 }
 
-/// Bars many numbers at once, all or none; gives how many are new.
+/// Bars the numbers of a file, all or none; gives how many are new.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn add_numbers(
     db: &Db,
-    rows: &[(PhoneNumber, Option<String>)],
-    only_client: Option<&str>,
-    kind: BarKind,
-    why: &str,
+    clock: &Clock,
+    file_name: &str,
+    (rows, only_client): (&[(PhoneNumber, Option<String>)], Option<&str>),
+    (kind, why): (BarKind, &str),
     by: By<'_>,
 ) -> Result<u64, Refused> {
     let why = reason(why)?;
-    let mut tx = db.begin().await?;
+    for own in rows.iter().filter_map(|(_, own)| own.as_deref()) {
+        reason(own)?;
+    }
     let client = match only_client {
-        Some(code) => Some(find::client(&mut tx, code, None).await?.id),
+        Some(code) => {
+            let mut tx = db.read().await?;
+            let client = find::client(&mut tx, code, None).await?;
+            tx.rollback().await?;
+            Some(client.id)
+        }
         None => None,
     };
-    let mut new = 0;
-    for (number, own_reason) in rows {
-        let id = contact_points::ensure_number(&mut tx, number, by.now_ms).await?;
-        let reason = own_reason.as_deref().map_or(Ok(why), reason)?;
-        let bar = NewBar {
-            subject: Subject::Number(id),
-            client,
-            kind,
-            reason,
-            from_ms: by.now_ms,
-            until_ms: None,
-            actor: by.actor,
-        };
-        new += u64::from(bars::bar(&mut tx, &bar).await?.1);
-    }
-    let detail = serde_json::json!({ "kind": kind, "rows": rows.len(), "new": new });
-    let access = Access {
-        at_ms: by.now_ms,
-        actor: by.actor,
-        action: "bar.import",
-        object: "numbers",
-        client_id: client,
-        detail,
+    let new = NewList {
+        kind: Kind::Bars,
+        client,
+        file_name,
+        read: rows.len() as u64,
+        faulty: 0,
     };
-    access::log(&mut tx, &access).await?;
-    tx.commit().await?;
-    Ok(new)
+    let rows = Rows::Bars {
+        numbers: rows,
+        client,
+        kind,
+        reason: why,
+    };
+    Ok(lists::bring(db, clock, &new, rows, by).await?.new)
 }
 
 async fn log(

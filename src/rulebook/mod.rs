@@ -9,6 +9,7 @@ pub mod bars;
 pub mod explain;
 pub mod files;
 pub mod find;
+pub mod lists;
 pub mod outside;
 pub mod replay;
 pub mod special_days;

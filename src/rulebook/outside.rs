@@ -1,7 +1,7 @@
 //! Import of outside counts: calls that a client's other agencies made, added to ours in every cap.
 //!
-//! Every row is judged before the first is written: by default one fault refuses the file. Rows are then written in
-//! small pieces, so that dialling goes on; a file that broke off is simply imported again, for what is known stays.
+//! Every row is judged before the first is written: by default one fault refuses the file. They are then brought in whole
+//! or not at all, in small pieces, so that dialling goes on (`lists.rs`).
 
 use std::{collections::HashMap, path::Path};
 
@@ -13,18 +13,19 @@ use jiff::{
 use super::{
     By, Refused,
     find::{self, Numbering},
+    lists::{self, Rows},
     table::{Column, Fault, Faults, Line, rows},
 };
 use crate::{
+    clock::Clock,
     phone::PhoneNumber,
     policy::{Relation, Zones},
     store::{
-        Db, Tx,
-        access::{self, Access},
-        cases,
+        Db, Tx, cases,
         clients::Client,
         contact_points::{self, Target},
-        outside_counts::{self, Change, OutsideCount},
+        outside_counts::OutsideCount,
+        rule_lists::{Kind, NewList},
     },
 };
 
@@ -43,8 +44,6 @@ const COLUMNS: [Column; 6] = [
     Column::optional("number"),
 ];
 
-/// Rows of one transaction: a few milliseconds of the writer's time.
-const PIECE: usize = 100;
 /// More calls of one day are a slip of the pen.
 const MOST: u32 = 10_000;
 
@@ -70,8 +69,13 @@ pub struct Done {
 ///
 /// # Errors
 /// [`Refused`]: the faults of the file by line and column, an unknown client, or the database.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one act, named where it is asked for"
+)]
 pub async fn import(
     db: &Db,
+    clock: &Clock,
     file: &Path,
     client: &str,
     numbering: &Numbering<'_>,
@@ -120,40 +124,25 @@ pub async fn import(
     if !good_rows {
         faults.refuse()?;
     }
-    let mut done = Done {
+    let new = NewList {
+        kind: Kind::OutsideCounts,
+        client: Some(client.id),
+        file_name: &file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        read: lines.len() as u64,
+        faulty,
+    };
+    let became = lists::bring(db, clock, &new, Rows::Calls(&counts), by).await?;
+    Ok(Done {
         rows: lines.len() as u64,
+        new: became.new,
+        changed: became.changed,
+        same: became.same,
         faulty,
         faults: faults.listed,
-        ..Done::default()
-    };
-    for piece in counts.chunks(PIECE) {
-        let mut tx = db.begin().await?;
-        for count in piece {
-            match outside_counts::put(&mut tx, count, None).await? {
-                Change::New => done.new += 1,
-                Change::Changed => done.changed += 1,
-                Change::Same => done.same += 1,
-            }
-        }
-        tx.commit().await?;
-    }
-    let mut tx = db.begin().await?;
-    let access = Access {
-        at_ms: by.now_ms,
-        actor: by.actor,
-        action: "outside_counts.import",
-        object: &client.code,
-        client_id: Some(client.id),
-        detail: serde_json::json!({
-            "rows": done.rows,
-            "new": done.new,
-            "changed": done.changed,
-            "faulty": done.faulty,
-        }),
-    };
-    access::log(&mut tx, &access).await?;
-    tx.commit().await?;
-    Ok(done)
+    })
 }
 
 /// What is wrong with a row: the column and the problem.

@@ -54,6 +54,7 @@ pub mod recovery;
 pub mod repayments;
 pub mod report_schedules;
 pub mod rollups;
+pub mod rule_lists;
 pub mod rules;
 pub mod sealed_days;
 pub mod selection;

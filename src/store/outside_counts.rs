@@ -7,7 +7,7 @@ use super::{Result, Tx};
 use crate::ids::{CaseId, ClientId, PersonId};
 
 /// Calls of one day that others made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OutsideCount {
     /// Who told us.
     pub client: ClientId,

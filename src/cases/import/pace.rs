@@ -10,7 +10,7 @@ const WANTED: Duration = Duration::from_millis(24);
 /// Another process asks SQLite for its turn every millisecond or two (`store/db.rs`), so that it needs a gap it can hit.
 const GAP: Duration = Duration::from_millis(5);
 
-pub(super) struct Pace {
+pub(crate) struct Pace {
     rows: u32,
     gaps: bool,
     /// Begins with the end of the piece before: what is read and compared meanwhile is part of it.
@@ -18,7 +18,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(one_writer: bool) -> Self {
+    pub(crate) fn new(one_writer: bool) -> Self {
         Self {
             rows: 40,
             gaps: one_writer,
@@ -27,19 +27,19 @@ impl Pace {
     }
 
     /// Rows of the next piece.
-    pub(super) fn rows(&self) -> u32 {
+    pub(crate) fn rows(&self) -> u32 {
         self.rows
     }
 
     /// Waits until the gap behind the piece before is over; before each piece.
-    pub(super) async fn turn(&mut self) {
+    pub(crate) async fn turn(&mut self) {
         if let Some(gap) = self.gap.take() {
             gap.await;
         }
     }
 
     /// A piece took so long and is over now: fits the next one, and begins the gap.
-    pub(super) fn after(&mut self, took: Duration) {
+    pub(crate) fn after(&mut self, took: Duration) {
         self.rows = if took > WANTED * 2 {
             (self.rows / 2).max(5)
         } else if took > WANTED {

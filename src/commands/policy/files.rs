@@ -8,7 +8,7 @@ use super::{super::Desk, OutsideCountsCommand, SpecialDaysCommand};
 use crate::{
     policy::{Preset, RuleSet},
     rulebook::{self, By, find},
-    store::{outside_counts, rules, special_days},
+    store::{outside_counts, rule_lists, rules, special_days},
 };
 
 /// Checks a rule file against the preset that it names; with the configured one, warns if that is another.
@@ -92,6 +92,41 @@ pub(super) async fn history(
     Ok(())
 }
 
+/// Lists that were brought in.
+///
+/// # Errors
+/// The database.
+pub(super) async fn lists(
+    limit: u32,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let mut tx = desk.db.read().await?;
+    let mut table = super::super::table([
+        "list", "holds", "client", "file", "state", "rows", "new", "changed", "same", "faulty",
+        "since", "by",
+    ]);
+    for line in rule_lists::list(&mut tx, limit).await? {
+        let counts = line.counts;
+        table.add_row([
+            line.id.to_string(),
+            line.kind.to_string(),
+            line.client,
+            line.file_name,
+            line.state.to_string(),
+            counts.read.to_string(),
+            counts.new.to_string(),
+            counts.changed.to_string(),
+            counts.same.to_string(),
+            counts.faulty.to_string(),
+            desk.local(line.started_at_ms),
+            line.actor,
+        ]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
 /// Special days.
 ///
 /// # Errors
@@ -161,6 +196,7 @@ pub(super) async fn outside_counts(
             };
             let done = rulebook::outside::import(
                 desk.db,
+                &desk.clock,
                 &file,
                 &client,
                 &desk.numbering,

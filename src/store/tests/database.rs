@@ -59,6 +59,8 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         idempotency::STATEMENTS,
         imports::STATEMENTS,
         &imports::texts(),
+        rule_lists::STATEMENTS,
+        &rule_lists::texts(),
         outside_counts::STATEMENTS,
         persons::STATEMENTS,
         &[*promises::statement(dialect)],
