@@ -56,6 +56,29 @@ impl Office {
         path
     }
 
+    /// A workbook as a spreadsheet program writes it: whole numbers and days are cells of that kind.
+    fn workbook(&self, name: &str, rows: &[&[&str]]) -> PathBuf {
+        use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+        let day = Format::new().set_num_format("yyyy-mm-dd");
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet();
+        for (row, cells) in (0..).zip(rows) {
+            for (column, cell) in (0..).zip(*cells) {
+                let date = ExcelDateTime::parse_from_str(cell).ok();
+                match (cell.parse::<f64>(), date) {
+                    (Ok(number), _) => sheet.write_number(row, column, number).unwrap(),
+                    (_, Some(date)) if cell.len() == 10 => sheet
+                        .write_datetime_with_format(row, column, &date, &day)
+                        .unwrap(),
+                    _ => sheet.write_string(row, column, *cell).unwrap(),
+                };
+            }
+        }
+        let path = self.dir.path().join(name);
+        book.save(&path).unwrap();
+        path
+    }
+
     /// Runs a command line at Monday ten o'clock; gives what it printed, or its whole error.
     async fn run(&self, line: &str) -> Result<String, String> {
         let words = line.trim().split(' ').map(|word| word.replace('~', " "));
@@ -405,6 +428,50 @@ on_both! {
         assert!(office.well(&import(&good)).await.contains("0 new, 0 changed, 1 as known"));
         assert!(office.well(explain).await.contains("would be allowed"), "two of three");
         assert!(office.well("policy outside-counts list --case bank/C0").await.contains("agency B"));
+    }
+
+    async fn workbooks_are_read_as_well_as_text(test: Test) {
+        floor(&test.db, 1).await;
+        let office = Office::new(test);
+        let explain = |at: &str| format!("policy explain --case bank/C0 --number 13810000000 --at {at}");
+        let counts = office.workbook("counts.xlsx", &[
+            &["case", "date", "attempts", "connected", "source", "number"],
+            &["C0", "2026-11-23", "3", "3", "agency B", "13810000000"],
+        ]);
+        let told = office.well(&format!("policy outside-counts import {} --client bank", shown(&counts))).await;
+        assert!(told.contains("1 rows: 1 new"), "{told}");
+        let why = office.well(&explain("2026-11-23T10:30:00+08:00")).await;
+        assert!(why.contains("would be refused: cap_reached"), "{why}");
+        let days = office.workbook("days.xlsx", &[
+            &["date", "name", "hours"],
+            &["2027-02-06", "春节", ""],
+            &["2027-02-20", "补班", "09:00-12:00;14:00-18:00"],
+        ]);
+        assert!(office.well(&format!("policy special-days import {} --region cn", shown(&days))).await.starts_with("2 special"));
+        let why = office.well(&explain("2027-02-06T10:00:00+08:00")).await;
+        assert!(why.contains("would be refused: outside_window") && why.contains("春节"), "{why}");
+        let bars = office.workbook("bars.xlsx", &[&["number", "reason"], &["13810000000", "asked"], &["13810000099", ""]]);
+        let barred = office.well(&format!("bars import {} --reason list~of~the~bank", shown(&bars))).await;
+        assert_eq!(barred, "2 numbers: 2 newly barred\n");
+        assert!(office.well("bars list --number 13810000000").await.contains("asked"));
+        // The lists tell which files that were, and what became of their rows.
+        let lists = office.well("policy lists").await;
+        for word in ["counts.xlsx", "outside_counts", "bars.xlsx", "done"] {
+            assert!(lists.contains(word), "{lists}");
+        }
+        // Faults are named by row and column, as in text.
+        let bad = office.workbook("bad.xlsx", &[
+            &["case", "date", "attempts", "connected", "source"],
+            &["C0", "2026-11-23", "1", "2", "B"],
+            &["C9", "2026-11-23", "1", "1", "B"],
+        ]);
+        for fault in ["line 2, column connected", "line 3, column case"] {
+            office.ill(&format!("policy outside-counts import {} --client bank", shown(&bad)), fault).await;
+        }
+        let bad = office.workbook("bad.xlsx", &[&["date", "name", "hours"], &["2027-02-06", "x", "09-10"]]);
+        office.ill(&format!("policy special-days import {} --region cn", shown(&bad)), "line 2, column hours").await;
+        let bad = office.workbook("bad.xlsx", &[&["number"], &["13810000000"], &["12"]]);
+        office.ill(&format!("bars import {} --reason x", shown(&bad)), "line 3, column number").await;
     }
 
     async fn explaining_stores_nothing_and_replaying_proves_what_is_stored(test: Test) {

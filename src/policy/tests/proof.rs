@@ -114,25 +114,99 @@ const OF_EVALUATOR_1: [(&str, &[&str]); 5] = [
     (include_str!("receipts/v1-clock.json"), &["clock_untrusted"]),
 ];
 
+/// A receipt of evaluator 2: its text, what it must hold, what was decided, and an alteration that would decide otherwise.
+type OfEvaluator2 = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    (&'static str, &'static str),
+);
+
+/// Written by evaluator 2 under a bank's rules with dates, caps on third parties, pauses, gaps and two persons' agreements.
+const OF_EVALUATOR_2: [OfEvaluator2; 5] = [
+    (
+        include_str!("receipts/v2-agreed.json"),
+        &["\"agreement\":3", "\"special_days\":[{", "\"lasts\":[{"],
+        &[],
+        ("\"approved\":true", "\"approved\":false"),
+    ),
+    (
+        include_str!("receipts/v2-barred.json"),
+        &["\"bars\":[{", "\"refused\":true", "\"hidden\":true"],
+        &[
+            "case_hidden",
+            "do_not_call",
+            "complaint_hold",
+            "deceased",
+            "suspected_fraud",
+            "third_party_refused",
+        ],
+        ("\"refused\":true", "\"refused\":false"),
+    ),
+    (
+        include_str!("receipts/v2-holiday.json"),
+        &["\"agreements\":[{", "\"special_days\":[{"],
+        &["outside_window"],
+        ("\"name\":\"holiday\"", "\"name\":\"no holiday\""),
+    ),
+    (
+        include_str!("receipts/v2-waiting.json"),
+        &["\"approved\":false", "\"two_persons\":true"],
+        &["outside_window"],
+        ("\"approved\":false", "\"approved\":true"),
+    ),
+    (
+        include_str!("receipts/v2-often.json"),
+        &["\"outside\":", "\"outside_ms\":", "\"person\":80"],
+        &[
+            "cap_reached",
+            "counter_missing",
+            "pause_after_conversation",
+            "too_soon",
+        ],
+        ("\"minutes\":30", "\"minutes\":10"),
+    ),
+];
+
 #[test]
 fn receipts_of_evaluator_1_still_decide_again_to_the_same_byte() {
     for (text, codes_then) in OF_EVALUATOR_1 {
-        let text = text.trim_end();
-        let again = replay(text).unwrap();
+        let again = proven(text.trim_end());
         let codes = codes(&again);
         assert!(codes.starts_with(codes_then), "{codes:?}");
         assert_eq!(again.is_allowed(), codes_then.is_empty());
-        assert_eq!(again.receipt.text(), text);
-        // And they can be explained, and judged by rules of today.
-        let lines = explain(text).unwrap();
-        assert_eq!(
-            again.is_allowed(),
-            !lines.iter().any(|l| l.outcome == Outcome::Refused)
-        );
-        replay_against(text, &Preset::CnPlan.rules()).unwrap();
         let altered = text.replace("\"error_ms\":0", "\"error_ms\":99999999");
         assert!(altered == text || replay(&altered).is_err());
     }
+}
+
+#[test]
+fn receipts_of_evaluator_2_still_decide_again_to_the_same_byte() {
+    for (text, held, codes_then, (from, to)) in OF_EVALUATOR_2 {
+        for part in held {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(text.contains("\"evaluator_version\":2"));
+        let again = proven(text.trim_end());
+        assert_eq!(codes(&again), codes_then);
+        assert_eq!(again.is_allowed(), codes_then.is_empty());
+        let altered = text.trim_end().replace(from, to);
+        assert_ne!(altered, text.trim_end(), "{from}");
+        assert!(replay(&altered).is_err(), "{from} -> {to} went unnoticed");
+    }
+}
+
+/// Decides a receipt again: to the same byte, and it can be explained and judged by rules of today.
+fn proven(text: &str) -> Decision {
+    let again = replay(text).unwrap();
+    assert_eq!(again.receipt.text(), text);
+    let lines = explain(text).unwrap();
+    assert_eq!(
+        again.is_allowed(),
+        !lines.iter().any(|l| l.outcome == Outcome::Refused)
+    );
+    replay_against(text, &Preset::CnPlan.rules()).unwrap();
+    again
 }
 
 #[test]
