@@ -12,7 +12,7 @@ use crate::{
         self, Db,
         callbacks::{Callback, CallbackState, Move},
     },
-    switchboard::{CallbackEvent, DialAnswer, DialError, DialRequest, Switchboard},
+    switchboard::{CallbackEvent, DialAnswer, DialError, DialRequest, News, Switchboard},
 };
 
 /// Callbacks of one round; the rest comes with the next.
@@ -75,7 +75,7 @@ pub async fn offer_due(
     }
     tx.commit().await?;
     for callback in &offered {
-        switchboard.announce(event(callback));
+        switchboard.announce(News::Callback(event(callback)));
     }
     Ok(offered.len())
 }

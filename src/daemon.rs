@@ -114,6 +114,13 @@ impl Daemon {
                 "lists of bars or outside counts had broken off; what was decided is carried out, the rest is swept away"
             );
         }
+        let broken_off = crate::cases::allocate::recover(&db, &clock).await?;
+        if broken_off > 0 {
+            tracing::warn!(
+                allocations = broken_off,
+                "allocations had broken off; what was decided is carried out, the rest is swept away"
+            );
+        }
         let in_force = rulebook.note(&db, "system", clock.wall_ms()).await?;
         if !in_force.changed.is_empty() {
             tracing::info!(changed = ?in_force.changed, preset = preset.name(), "calling rules come into force");

@@ -17,6 +17,7 @@ pub mod fact_journal;
 pub mod ids;
 pub mod library;
 pub mod logging;
+mod pace;
 pub mod phone;
 pub mod policy;
 pub mod practice;

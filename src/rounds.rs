@@ -1,4 +1,5 @@
-//! What is looked after every few seconds beside the calls: pauses that are over, callbacks that came due or were missed.
+//! What is looked after every few seconds beside the calls: pauses that are over, callbacks that came due or were missed;
+//! and once a day, whether our own numbers are still answered.
 //!
 //! Each round stands by itself: what one could not do because the database was away, the next does. Several nodes may do
 //! the same rounds; every step asks for the state it starts from.
@@ -11,8 +12,9 @@ use crate::{
     callbacks,
     cases::bulk,
     clock::Clock,
+    stats::caller_id_watch::Watch,
     store::{self, Db},
-    switchboard::Switchboard,
+    switchboard::{CallerIdsEvent, News, Switchboard},
 };
 
 /// Between two rounds.
@@ -34,13 +36,17 @@ pub struct Rounds {
 impl Rounds {
     /// Goes round until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut told = false;
+        let (mut told, mut watch) = (false, Watch::default());
         loop {
-            match self.once().await {
+            let round = async {
+                self.once().await?;
+                self.watch_caller_ids(&mut watch).await
+            };
+            match round.await {
                 Ok(()) => told = false,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "pauses and callbacks cannot be looked after; trying on");
+                        tracing::warn!(%error, "pauses, callbacks and caller IDs cannot be looked after; trying on");
                     }
                 }
             }
@@ -67,6 +73,28 @@ impl Rounds {
             tracing::info!(callbacks = missed, "callbacks were missed");
         }
         callbacks::offer_due(&self.db, &self.switchboard, now_ms).await?;
+        Ok(())
+    }
+
+    /// Raises the alarm of caller IDs that are answered less than before, once for each.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn watch_caller_ids(&self, watch: &mut Watch) -> Result<(), store::Error> {
+        let (today, zone) = (self.switchboard.today(), self.switchboard.display_zone());
+        let Some(found) = watch.look(&self.db, today, zone).await? else {
+            return Ok(());
+        };
+        metrics::gauge!("ringfence_caller_ids_falling").set(found.falling as f64);
+        if found.new > 0 {
+            tracing::warn!(falling = found.falling, new = found.new, until = %found.until, "caller IDs of ours are answered less than before; `ringfence stats report caller-ids` names them");
+            self.switchboard.announce(News::CallerIds(CallerIdsEvent {
+                falling: found.falling,
+                new: found.new,
+                until: found.until.to_string(),
+                at_ms: self.clock.wall_ms(),
+            }));
+        }
         Ok(())
     }
 }

@@ -156,6 +156,34 @@ fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: D
         "red"
     );
 
+    // A case that enters in a state is never dialled, and a known one takes it over.
+    let mut paused = case.clone();
+    paused["reference"] = json!("C-2");
+    paused["state"] = json!("paused");
+    paused["placed_on"] = json!("2026-10-05");
+    let pushed = operations.send("POST", "/api/v1/cases", &paused);
+    assert_eq!(pushed.status, 422, "{}", pushed.text());
+    paused["batch"] = json!("B-2");
+    let pushed = operations.send("POST", "/api/v1/cases", &paused);
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
+    let state = || {
+        let path = format!("/api/v1/cases/{}", pushed.json()["case_id"]);
+        operations.web.get(&path, &operations.token).json()["state"].clone()
+    };
+    assert_eq!(state(), "paused");
+    paused["state"] = json!("open");
+    paused["balance"] = json!("0");
+    assert_eq!(
+        operations.send("POST", "/api/v1/cases", &paused).status,
+        200
+    );
+    assert_eq!(state(), "settled");
+    paused["state"] = json!("gone");
+    assert_eq!(
+        operations.send("POST", "/api/v1/cases", &paused).status,
+        400
+    );
+
     let settled = json!({"state": "settled", "reason": "paid at the branch"});
     assert_eq!(agent.send("PUT", &path("state"), &settled).status, 403);
     assert_eq!(
@@ -194,7 +222,10 @@ fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: D
     let logged = store.texts(
         "SELECT action || ' ' || actor FROM access_log WHERE action LIKE 'case.%' ORDER BY seq",
     );
-    assert_eq!(logged, ["case.reveal lead", "case.state ops"]);
+    assert_eq!(
+        logged,
+        ["case.reveal lead", "case.state ops", "case.state ops"]
+    );
     let boxes = store.texts("SELECT identity_box FROM persons WHERE identity_box IS NOT NULL");
     assert_eq!(boxes.len(), 1);
     store.close();

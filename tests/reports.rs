@@ -102,6 +102,14 @@ fn reports_are_served_within_an_accounts_clients_and_written_when_they_are_due()
         csv.header("content-disposition")
             .contains("refusals_2026-03-10_2026-03-10.csv")
     );
+    // What CSV cannot hold, definitions and query, is one link away.
+    let link = csv.header("link").to_owned();
+    let (described, rest) = link
+        .strip_prefix('<')
+        .and_then(|l| l.split_once('>'))
+        .unwrap();
+    assert_eq!(rest, "; rel=\"describedby\"; type=\"application/json\"");
+    assert_eq!(clients(described, &other), ["other"]);
     assert!(
         csv.text()
             .starts_with("\u{feff}client,reason,refusals\r\nother,"),
@@ -122,6 +130,11 @@ fn reports_are_served_within_an_accounts_clients_and_written_when_they_are_due()
     let metrics = String::from_utf8(metrics).unwrap();
     assert!(
         metrics.contains("ringfence_reports_written_total 1"),
+        "{metrics}"
+    );
+    // Nobody asked whether our numbers are still answered; it was looked all the same.
+    assert!(
+        metrics.contains("ringfence_caller_ids_falling 0"),
         "{metrics}"
     );
     let listed = setup.with_config(&["stats", "schedule", "list"]);

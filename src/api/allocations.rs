@@ -61,7 +61,7 @@ struct AllocationBody {
     allocation_id: i64,
     /// How it was dealt.
     method: String,
-    /// `planned`, `running`, `done` or `undone`.
+    /// `planned`, `running`, `done`, `undoing` or `undone`.
     state: String,
     /// Who planned it.
     actor: String,
@@ -274,6 +274,7 @@ impl From<AllocateError> for Problem {
             AllocateError::NoCases | AllocateError::Currencies(_) | AllocateError::Plan(_) => {
                 Self::Unprocessable(error.to_string())
             }
+            AllocateError::Busy | AllocateError::Pending(_) => Self::Unavailable(error.to_string()),
             AllocateError::Store(error) => error.into(),
         }
     }

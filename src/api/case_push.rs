@@ -16,17 +16,22 @@ use super::{
 };
 use crate::{
     cases::{
-        entry::Reading,
+        entry::{Reading, silenced},
         foreign,
-        import::{self, ImportError, Job, Mode},
+        import::{self, ImportError, Job, Mode, Placed},
+        money::{Currency, Money},
     },
+    ids::ClientId,
     policy::CaseState,
     store::{
-        self,
+        self, Tx,
         access::{self, Access},
+        cases::Case,
         imports::Counts,
     },
 };
+
+const STATES: &str = "state: one of open, paused, settled, returned, closed";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -42,6 +47,13 @@ struct PushBody {
     client: String,
     /// The client's name of the lot.
     batch: String,
+    /// Day on which the client placed the lot; the day of its first case if left out. Of a lot that is known it must be the
+    /// same.
+    #[schema(value_type = Option<String>, format = Date)]
+    placed_on: Option<jiff::civil::Date>,
+    /// `open`, `paused`, `settled`, `returned` or `closed`: a new case enters in it, a known one takes it over. Left out, a new
+    /// case is open and a known one stays as it is.
+    state: Option<String>,
     /// The client's own number of the case.
     reference: String,
     /// The client's own key of the debtor.
@@ -147,6 +159,13 @@ async fn push(
         }
     }
     let reference = case.reference.trim().to_owned();
+    if let Some(word) = &case.state {
+        let state = CaseState::parse(word).ok_or_else(|| Problem::Invalid(STATES.into()))?;
+        let owed = [&case.balance, &case.placed].map(|text| Money::parse(text, Currency::CNY).ok());
+        let owed = owed.into_iter().flatten().next().map(|owed| owed.e4);
+        // What is known is silenced before anything else, and while somebody imports.
+        silence(&app, &caller, client.id, &reference, silenced(state, owed)).await?;
+    }
     let job = Job {
         reading: Reading {
             client: client.id,
@@ -156,6 +175,11 @@ async fn push(
         },
         client: client.clone(),
         batch: Some(case.batch.trim().to_owned()),
+        placed: Placed::told_or_today(
+            case.placed_on,
+            app.clock.wall_ms(),
+            app.switchboard.display_zone(),
+        ),
         template: foreign::template().map_err(anyhow::Error::new)?,
         template_id: None,
         rows: foreign::rows(rows(case)),
@@ -188,6 +212,9 @@ async fn push(
         Err(ImportError::Busy) => {
             return Err(Problem::Unavailable(ImportError::Busy.to_string()));
         }
+        Err(error @ ImportError::Placed(_)) => {
+            return Err(Problem::Unprocessable(error.to_string()));
+        }
         Err(ImportError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(anyhow::Error::new(error).into()),
     };
@@ -200,6 +227,44 @@ async fn push(
         new: report.new_cases > 0,
         rows: report.counts,
     }))
+}
+
+/// Takes over the state of a case if it is known.
+async fn silence(
+    app: &App,
+    caller: &Caller,
+    client: ClientId,
+    reference: &str,
+    state: CaseState,
+) -> Result<(), Problem> {
+    let now_ms = app.clock.wall_ms();
+    let mut tx = app.db.begin().await?;
+    let Some(known) = store::cases::by_reference(&mut tx, client, reference).await? else {
+        return Ok(tx.rollback().await?);
+    };
+    let reason = "by the foreign case store";
+    if store::cases::take_over_state(&mut tx, &known, state, reason, &caller.name, now_ms).await? {
+        log_state(&mut tx, caller, &known, state, now_ms).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn log_state(
+    tx: &mut Tx,
+    caller: &Caller,
+    case: &Case,
+    state: CaseState,
+    now_ms: i64,
+) -> store::Result<()> {
+    let access = Access {
+        at_ms: now_ms,
+        actor: &caller.name,
+        action: "case.state",
+        object: &case.id.to_string(),
+        client_id: Some(case.client_id),
+        detail: serde_json::json!({ "state": state.as_str() }),
+    };
+    access::log(tx, &access).await
 }
 
 /// The rows of a pushed case, under the heads of a foreign one.
@@ -220,6 +285,7 @@ fn rows(case: PushBody) -> Vec<Vec<String>> {
             .map(|days| days.to_string())
             .unwrap_or_default(),
         case.region,
+        case.state.unwrap_or_default(),
     ];
     let mut people: Vec<[String; 3]> = case
         .contacts
@@ -269,9 +335,8 @@ async fn set_state(
     caller
         .must(Right::EnterCases)
         .or_else(|_| caller.must(Right::DealCases))?;
-    let state = CaseState::parse(&body.value.state).ok_or_else(|| {
-        Problem::Invalid("state: one of open, paused, settled, returned, closed".into())
-    })?;
+    let state =
+        CaseState::parse(&body.value.state).ok_or_else(|| Problem::Invalid(STATES.into()))?;
     let reason = body.value.reason.trim().to_owned();
     if reason.is_empty() || reason.chars().count() > 500 {
         return Err(Problem::Invalid(
@@ -282,15 +347,7 @@ async fn set_state(
     let now_ms = app.clock.wall_ms();
     let mut tx = app.db.begin().await?;
     store::cases::take_over_state(&mut tx, &case, state, &reason, &caller.name, now_ms).await?;
-    let access = Access {
-        at_ms: now_ms,
-        actor: &caller.name,
-        action: "case.state",
-        object: &case.id.to_string(),
-        client_id: Some(case.client_id),
-        detail: serde_json::json!({ "state": state.as_str() }),
-    };
-    access::log(&mut tx, &access).await?;
+    log_state(&mut tx, &caller, &case, state, now_ms).await?;
     tx.commit().await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }

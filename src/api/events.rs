@@ -15,11 +15,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
-    auth::{self, Caller},
+    auth::{self, Caller, Right},
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    store::users::Role,
+    store::users::{Role, Scope},
     switchboard::{FloorEvent, News},
 };
 
@@ -33,7 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Events as they happen, `text/event-stream`: `call` for each step of a call, `session` for the agent's own browser
-/// connection, `callback.due` for a callback to be placed, `missed` with how many events a slow reader lost.
+/// connection, `callback.due` for a callback to be placed, `caller_ids.falling` when numbers of ours are answered less than
+/// before (for those who see figures of all clients), `missed` with how many events a slow reader lost.
 #[utoipa::path(get, operation_id = "stream_events", path = "/api/v1/events", tag = "events", security(("token" = [])), responses(
     (status = 200, description = "Events", body = FloorEvent, content_type = "text/event-stream"),
     (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
@@ -101,6 +102,8 @@ fn visible(caller: &Caller, news: &News) -> bool {
         (News::Session(event), _) => caller.agent_id == Some(event.agent),
         (News::Callback(event), Role::Agent) => caller.agent_id == Some(event.agent),
         (News::Callback(event), _) => caller.sees(event.client),
+        // Figures over all clients, for those who may see them.
+        (News::CallerIds(_), role) => caller.scope == Scope::All && auth::may(role, Right::Figures),
     }
 }
 
@@ -109,6 +112,7 @@ fn render(news: &News) -> Event {
         News::Call(event) => ("call", serde_json::to_string(event)),
         News::Session(event) => ("session", serde_json::to_string(event)),
         News::Callback(event) => ("callback.due", serde_json::to_string(event)),
+        News::CallerIds(event) => ("caller_ids.falling", serde_json::to_string(event)),
     };
     Event::default()
         .event(name)
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::{AgentId, ClientId, UserId},
-        store::users::{Scope, User},
+        store::users::User,
     };
 
     fn caller(role: Role, agent: Option<i64>, scope: Scope) -> Caller {
@@ -174,6 +178,27 @@ mod tests {
         );
         assert_eq!(text.matches("event: call").count(), 4, "{text}");
         assert!(text.contains("\"at_ms\":10"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn falling_caller_ids_are_told_to_those_who_see_all_figures() {
+        let heard = async |role, scope| {
+            let news = vec![News::CallerIds(crate::switchboard::CallerIdsEvent {
+                falling: 2,
+                new: 1,
+                until: "2026-11-22".into(),
+                at_ms: 7,
+            })];
+            told(caller(role, Some(1), scope), 8, news).await
+        };
+        let text = heard(Role::Operations, Scope::All).await;
+        assert!(
+            text.starts_with("event: caller_ids.falling\ndata: {\"falling\":2,\"new\":1,"),
+            "{text}"
+        );
+        assert_eq!(heard(Role::Agent, Scope::All).await, "");
+        let one = Scope::Clients(vec![ClientId::new(1)]);
+        assert_eq!(heard(Role::Operations, one).await, "");
     }
 
     #[tokio::test]

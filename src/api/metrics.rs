@@ -48,6 +48,10 @@ pub fn install() -> anyhow::Result<Handle> {
         "ringfence_trunk_up",
         "1 while the PBX is registered and reachable"
     );
+    metrics::describe_gauge!(
+        "ringfence_caller_ids_falling",
+        "Numbers of ours that are answered less than before, by yesterday's report"
+    );
     metrics::describe_counter!(
         "ringfence_recordings_sealed_total",
         "Recordings sealed, by state"

@@ -5,8 +5,8 @@
 
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderValue, header},
+    extract::{OriginalUri, State},
+    http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,9 @@ struct Wanted {
         Wanted,
     ), security(("token" = [])),
     responses(
-        (status = 200, description = "The report; as CSV or XLSX if asked for", body = serde_json::Value),
+        (status = 200, description = "The report; as CSV or XLSX if asked for. A workbook explains itself on its second sheet; beside \
+                                      CSV a Link with rel=\"describedby\" leads to the JSON form with definitions and query",
+         body = serde_json::Value, headers(("link" = Option<String>, description = "Beside CSV: the JSON form"))),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role, or not for the clients of this account", body = ProblemBody, content_type = "application/problem+json"),
@@ -105,6 +107,7 @@ struct Wanted {
 async fn read(
     caller: Caller,
     State(app): State<App>,
+    OriginalUri(uri): OriginalUri,
     Path(name): Path,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
@@ -167,7 +170,26 @@ async fn read(
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
+    if format == Format::Csv
+        && let Ok(link) = HeaderValue::from_str(&described_by(&uri, &report.from, &report.to))
+    {
+        headers.insert(header::LINK, link);
+    }
     Ok(response)
+}
+
+/// The link (RFC 8288) to the form of this report that explains it, with its days named, so that it is the same tomorrow.
+fn described_by(uri: &Uri, from: &str, to: &str) -> String {
+    let mut link = format!("<{}?from={from}&to={to}", uri.path());
+    // As it was asked, and so encoded already.
+    for part in uri.query().unwrap_or_default().split('&') {
+        let name = part.split('=').next().unwrap_or_default();
+        if !matches!(name, "" | "format" | "from" | "to") && !part.contains(['<', '>']) {
+            link.push('&');
+            link.push_str(part);
+        }
+    }
+    link + ">; rel=\"describedby\"; type=\"application/json\""
 }
 
 impl From<ReportError> for Problem {
@@ -177,5 +199,22 @@ impl From<ReportError> for Problem {
             ReportError::Forbidden(detail) => Self::Forbidden(detail),
             ReportError::Store(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_names_the_days_and_keeps_what_else_was_asked() {
+        let uri = Uri::from_static(
+            "/api/v1/reports/connect-rate?by=hour&format=csv&client=%E6%8B%9B&to=2026-11-30",
+        );
+        assert_eq!(
+            described_by(&uri, "2026-11-30", "2026-11-30"),
+            "</api/v1/reports/connect-rate?from=2026-11-30&to=2026-11-30&by=hour&client=%E6%8B%9B>; rel=\"describedby\"; \
+             type=\"application/json\""
+        );
     }
 }

@@ -1,22 +1,28 @@
 //! Allocation bound to the database: reads the cases and who may get them, has [`super::allocation`] plan, writes the plan,
-//! carries it out in pieces, undoes it as a whole.
+//! carries it out, undoes it.
+//!
+//! As an import: a plan is written in pieces that nobody sees and shown at once; to carry it out or to undo it is decided
+//! in one short transaction and then done in pieces, between which calls go on. What breaks off is looked after by the
+//! next allocation or the next start ([`recover`]): a plan that was not yet shown is swept away, what was decided is done
+//! to its end. No case is dealt twice by it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    allocation::{self, Item, Job, Method, Owner, PlanError, Receiver},
-    pieces::Pieces,
-};
+use super::allocation::{self, Item, Job, Method, Owner, PlanError, Receiver};
 use crate::{
     clock::Clock,
     ids::{AgentId, AllocationId, CaseId, TeamId},
+    pace::Pace,
     policy::CaseState,
     store::{
-        self, Db, Tx,
+        self, Db, Tx, WorkLock,
         access::{self, Access},
-        allocations::{self, AllocationState, Piece, Total},
+        allocations::{self, AllocationState, Decision, Piece, Total},
         selection::{self, CaseFilter, Holding, Selected},
         teams::Member,
         users::User,
@@ -25,6 +31,10 @@ use crate::{
 
 /// References of those left as they were that are named; the rest is counted.
 const NAMED: u32 = 50;
+/// So long somebody waits for the allocation of somebody else, which takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// And asks again after so long.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What to allocate, among whom and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +85,15 @@ pub enum AllocateError {
     /// It is in a state from which there is no way.
     #[error("the allocation is {0}")]
     State(AllocationState),
-    /// The database; what was done stays, asking again does the rest.
+    /// Somebody else allocates.
+    #[error("another allocation is at work; try again when it is over")]
+    Busy,
+    /// The database went away after it was decided.
+    #[error(
+        "it is decided, but not carried out to its end yet: the next allocation or start of the daemon goes on ({0})"
+    )]
+    Pending(#[source] store::Error),
+    /// The database; nothing was done.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -110,36 +128,65 @@ pub async fn plan(
     let plan = tokio::task::spawn_blocking(move || allocation::plan(&job))
         .await
         .map_err(|_| PlanError::Nobody)??;
-    let now_ms = clock.wall_ms();
+    let lock = lock(db).await?;
+    let planned = plan_locked(db, clock, request, &plan, actor).await;
+    lock.release().await;
+    planned
+}
+
+async fn plan_locked(
+    db: &Db,
+    clock: &Clock,
+    request: &Request,
+    plan: &allocation::Plan,
+    actor: &str,
+) -> Result<(AllocationId, Vec<Total>), AllocateError> {
+    recover_locked(db, clock).await?;
     let query = serde_json::to_string(request)
         .map_err(|_| store::Error::unknown("write an allocation", "allocations.query"))?;
+    let (method, now_ms) = (request.method.as_str(), clock.wall_ms());
     let mut tx = db.begin().await?;
-    let id = allocations::insert(&mut tx, request.method.as_str(), &query, actor, now_ms).await?;
-    log(
-        &mut tx,
-        "allocation.plan",
-        id,
-        actor,
-        plan.given.len(),
-        now_ms,
-    )
-    .await?;
+    let id = allocations::insert(&mut tx, method, &query, actor, now_ms).await?;
     tx.commit().await?;
-    let mut pieces = Pieces::default();
-    let mut rest = plan.given.as_slice();
-    while !rest.is_empty() {
-        let (piece, later) = rest.split_at((pieces.size() as usize).min(rest.len()));
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
-        allocations::insert_items(&mut tx, id, piece).await?;
-        tx.commit().await?;
-        let took = clock.monotonic().saturating_duration_since(began);
-        pieces.took(u32::try_from(piece.len()).unwrap_or(u32::MAX), took);
-        rest = later;
+    if let Err(error) = stage(db, clock, id, plan, actor).await {
+        // If the database went away, the next allocation or start sweeps.
+        if let Err(swept) = sweep(db, clock, id).await {
+            tracing::warn!(error = %swept, allocation = id.get(), "a plan that broke off is not swept yet");
+        }
+        return Err(error.into());
     }
     let mut tx = db.read().await?;
     let totals = allocations::totals(&mut tx, id).await?;
     Ok((id, totals))
+}
+
+/// Writes the cases of a plan, and shows it.
+async fn stage(
+    db: &Db,
+    clock: &Clock,
+    id: AllocationId,
+    plan: &allocation::Plan,
+    actor: &str,
+) -> Result<(), store::Error> {
+    let mut pace = Pace::new(db.one_writer());
+    let mut rest = plan.given.as_slice();
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at((pace.rows() as usize).min(rest.len()));
+        pace.turn().await;
+        let mut tx = db.begin().await?;
+        let began = clock.monotonic();
+        allocations::fence(&mut tx, id, None, clock.wall_ms()).await?;
+        allocations::insert_items(&mut tx, id, piece).await?;
+        tx.commit().await?;
+        pace.after(clock.monotonic().saturating_duration_since(began));
+        rest = later;
+    }
+    let now_ms = clock.wall_ms();
+    let mut tx = db.begin().await?;
+    allocations::show(&mut tx, id, now_ms).await?;
+    let cases = plan.given.len();
+    log(&mut tx, "allocation.plan", id, actor, cases, now_ms).await?;
+    tx.commit().await
 }
 
 /// Carries a plan out; one that broke off goes on where it was.
@@ -152,30 +199,7 @@ pub async fn apply(
     id: AllocationId,
     actor: &str,
 ) -> Result<Outcome, AllocateError> {
-    let now_ms = clock.wall_ms();
-    let state = state(db, id).await?;
-    let mut tx = db.begin().await?;
-    match state {
-        AllocationState::Planned => {
-            let (from, to) = (AllocationState::Planned, AllocationState::Running);
-            if !allocations::set_state(&mut tx, id, from, to, now_ms).await? {
-                return Err(AllocateError::State(AllocationState::Running));
-            }
-        }
-        AllocationState::Running => {}
-        over => return Err(AllocateError::State(over)),
-    }
-    log(&mut tx, "allocation.apply", id, actor, 0, now_ms).await?;
-    tx.commit().await?;
-    let mut outcome = in_pieces(db, clock, id, actor, Direction::Apply).await?;
-    let mut tx = db.begin().await?;
-    let (from, to) = (AllocationState::Running, AllocationState::Done);
-    allocations::set_state(&mut tx, id, from, to, now_ms).await?;
-    tx.commit().await?;
-    let mut tx = db.read().await?;
-    outcome.left = allocations::count(&mut tx, id, false).await?;
-    outcome.left_cases = allocations::left(&mut tx, id, false, NAMED).await?;
-    Ok(outcome)
+    decided(db, clock, id, Decision::Apply, actor).await
 }
 
 /// Undoes an allocation as a whole, except the cases that were dealt again or changed hands since.
@@ -188,70 +212,168 @@ pub async fn undo(
     id: AllocationId,
     actor: &str,
 ) -> Result<Outcome, AllocateError> {
-    let now_ms = clock.wall_ms();
-    match state(db, id).await? {
-        AllocationState::Done | AllocationState::Running => {}
-        other => return Err(AllocateError::State(other)),
-    }
-    let mut tx = db.begin().await?;
-    log(&mut tx, "allocation.undo", id, actor, 0, now_ms).await?;
-    tx.commit().await?;
-    let mut outcome = in_pieces(db, clock, id, actor, Direction::Undo).await?;
-    let mut tx = db.begin().await?;
-    for from in [AllocationState::Done, AllocationState::Running] {
-        allocations::set_state(&mut tx, id, from, AllocationState::Undone, now_ms).await?;
-    }
-    tx.commit().await?;
+    decided(db, clock, id, Decision::Undo, actor).await
+}
+
+/// Decides, and carries out what is decided.
+async fn decided(
+    db: &Db,
+    clock: &Clock,
+    id: AllocationId,
+    decision: Decision,
+    actor: &str,
+) -> Result<Outcome, AllocateError> {
+    let lock = lock(db).await?;
+    let done = decided_locked(db, clock, id, decision, actor).await;
+    lock.release().await;
+    done
+}
+
+async fn decided_locked(
+    db: &Db,
+    clock: &Clock,
+    id: AllocationId,
+    decision: Decision,
+    actor: &str,
+) -> Result<Outcome, AllocateError> {
+    let (action, under_way) = match decision {
+        Decision::Apply => ("allocation.apply", AllocationState::Running),
+        Decision::Undo => ("allocation.undo", AllocationState::Undoing),
+    };
+    let found = state(db, id).await?;
+    let recovered = recover_locked(db, clock).await?;
+    let (changed, longest) = if found == under_way {
+        // It had broken off, and is done now.
+        recovered.get(&id).copied().unwrap_or_default()
+    } else {
+        let now_ms = clock.wall_ms();
+        let mut tx = db.begin().await?;
+        if !allocations::decide(&mut tx, id, decision, actor, now_ms).await? {
+            tx.rollback().await?;
+            return Err(AllocateError::State(state(db, id).await?));
+        }
+        log(&mut tx, action, id, actor, 0, now_ms).await?;
+        tx.commit().await?;
+        let done = in_pieces(db, clock, id, decision, actor).await;
+        done.map_err(AllocateError::Pending)?
+    };
+    let undone = decision == Decision::Undo;
     let mut tx = db.read().await?;
-    outcome.left = allocations::count(&mut tx, id, true).await?;
-    outcome.left_cases = allocations::left(&mut tx, id, true, NAMED).await?;
-    Ok(outcome)
+    Ok(Outcome {
+        changed,
+        left: allocations::count(&mut tx, id, undone).await?,
+        left_cases: allocations::left(&mut tx, id, undone, NAMED).await?,
+        longest_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Direction {
-    Apply,
-    Undo,
-}
-
+/// Carries out what was decided, to its end; gives how many cases changed hands, and the longest piece.
 async fn in_pieces(
     db: &Db,
     clock: &Clock,
     id: AllocationId,
+    decision: Decision,
     actor: &str,
-    direction: Direction,
-) -> Result<Outcome, store::Error> {
-    let mut pieces = Pieces::default();
+) -> Result<(u64, Duration), store::Error> {
+    let mut pace = Pace::new(db.one_writer());
     let mut after = CaseId::new(0);
     let mut changed = 0;
     loop {
+        pace.turn().await;
         let mut tx = db.begin().await?;
-        let began = clock.monotonic();
-        let Some((last, rows)) = allocations::piece(&mut tx, id, after, pieces.size()).await?
-        else {
-            break;
+        let (began, now_ms) = (clock.monotonic(), clock.wall_ms());
+        allocations::fence(&mut tx, id, Some(decision), now_ms).await?;
+        let Some(last) = allocations::piece(&mut tx, id, after, pace.rows()).await? else {
+            allocations::end(&mut tx, id, decision, now_ms).await?;
+            tx.commit().await?;
+            return Ok((changed, pace.longest()));
         };
         let piece = Piece {
             id,
             after,
             last,
             actor,
-            now_ms: clock.wall_ms(),
+            now_ms,
         };
-        changed += match direction {
-            Direction::Apply => allocations::apply(&mut tx, &piece).await?,
-            Direction::Undo => allocations::undo(&mut tx, &piece).await?,
+        changed += match decision {
+            Decision::Apply => allocations::apply(&mut tx, &piece).await?,
+            Decision::Undo => allocations::undo(&mut tx, &piece).await?,
         };
         tx.commit().await?;
-        pieces.took(rows, clock.monotonic().saturating_duration_since(began));
+        pace.after(clock.monotonic().saturating_duration_since(began));
         after = last;
     }
-    Ok(Outcome {
-        changed,
-        left: 0,
-        left_cases: Vec::new(),
-        longest_ms: u64::try_from(pieces.longest().as_millis()).unwrap_or(u64::MAX),
-    })
+}
+
+/// Looks after allocations that broke off, for the daemon's start; does nothing while somebody allocates. Says how many
+/// there were.
+///
+/// # Errors
+/// The database.
+pub async fn recover(db: &Db, clock: &Clock) -> Result<usize, store::Error> {
+    match db.allocation_lock().await? {
+        Some(lock) => {
+            let recovered = recover_locked(db, clock).await;
+            lock.release().await;
+            Ok(recovered?.len())
+        }
+        None => Ok(0),
+    }
+}
+
+/// Sweeps what was not shown, and carries out what was decided; gives of each what [`in_pieces`] gives.
+async fn recover_locked(
+    db: &Db,
+    clock: &Clock,
+) -> Result<HashMap<AllocationId, (u64, Duration)>, store::Error> {
+    let mut tx = db.read().await?;
+    let unfinished = allocations::unfinished(&mut tx).await?;
+    tx.rollback().await?;
+    let mut recovered = HashMap::new();
+    for (id, state, actor) in unfinished {
+        let done = match state {
+            AllocationState::Running => in_pieces(db, clock, id, Decision::Apply, &actor).await?,
+            AllocationState::Undoing => in_pieces(db, clock, id, Decision::Undo, &actor).await?,
+            _ => {
+                sweep(db, clock, id).await?;
+                (0, Duration::ZERO)
+            }
+        };
+        recovered.insert(id, done);
+    }
+    Ok(recovered)
+}
+
+/// Takes away a plan that was not shown.
+async fn sweep(db: &Db, clock: &Clock, id: AllocationId) -> Result<(), store::Error> {
+    let mut pace = Pace::new(db.one_writer());
+    loop {
+        pace.turn().await;
+        let mut tx = db.begin().await?;
+        let began = clock.monotonic();
+        let more = allocations::sweep_some(&mut tx, id, pace.rows()).await?;
+        tx.commit().await?;
+        if !more {
+            return Ok(());
+        }
+        pace.after(clock.monotonic().saturating_duration_since(began));
+    }
+}
+
+/// The right to allocate, waited for as long as others take.
+async fn lock(db: &Db) -> Result<WorkLock, AllocateError> {
+    let asked = async {
+        loop {
+            if let Some(lock) = db.allocation_lock().await? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(lock) => lock,
+        Err(_) => Err(AllocateError::Busy),
+    }
 }
 
 async fn state(db: &Db, id: AllocationId) -> Result<AllocationState, AllocateError> {

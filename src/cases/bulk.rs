@@ -4,14 +4,13 @@
 use crate::{
     clock::Clock,
     ids::{CaseId, ClientId},
+    pace::Pace,
     store::{
         self, Db,
         access::{self, Access},
         case_states::{self, Act, CHUNK, Why},
     },
 };
-
-use super::pieces::Pieces;
 
 /// Characters of the longest reason and the longest mark.
 pub const LONGEST_REASON: usize = 500;
@@ -97,20 +96,20 @@ pub async fn act(
         reason,
         now_ms,
     };
-    let mut pieces = Pieces::default();
+    let mut pace = Pace::new(db.one_writer());
     let mut changed = 0;
     let mut rest = cases;
     while !rest.is_empty() {
-        let size = (pieces.size() as usize).min(rest.len());
+        let size = (pace.rows() as usize).min(rest.len());
         let (piece, later) = rest.split_at(size);
+        pace.turn().await;
         let mut tx = db.begin().await?;
         let began = clock.monotonic();
         for chunk in piece.chunks(CHUNK) {
             changed += case_states::act(&mut tx, chunk, act, &why).await?;
         }
         tx.commit().await?;
-        let took = clock.monotonic().saturating_duration_since(began);
-        pieces.took(u32::try_from(size).unwrap_or(u32::MAX), took);
+        pace.after(clock.monotonic().saturating_duration_since(began));
         rest = later;
     }
     Ok(Done {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ids::ClientId,
     phone::{PhoneNumber, Region, ShortCodes},
-    policy::Relation,
+    policy::{CaseState, Relation},
 };
 
 /// What reading a row needs to know beside the template.
@@ -78,10 +78,24 @@ pub struct CaseEntry {
     pub overdue_days: Option<i64>,
     /// Where the debtor lives.
     pub region: Option<String>,
+    /// The state in which it enters if it is new.
+    pub state: Option<CaseState>,
     /// The client's own fields.
     pub fields: BTreeMap<String, String>,
     /// Whom to reach.
     pub people: Vec<Person>,
+}
+
+/// The state of a case that is given one and of which so much is owed, as far as it is told: where nothing is owed there
+/// is nobody to call.
+#[must_use]
+pub fn silenced(state: CaseState, owed_e4: Option<i64>) -> CaseState {
+    match state {
+        CaseState::Open | CaseState::Paused if owed_e4.is_some_and(|owed| owed <= 0) => {
+            CaseState::Settled
+        }
+        other => other,
+    }
 }
 
 /// What a row says of a payment.
@@ -322,6 +336,14 @@ impl RowReader<'_> {
                     Err(error) => self.fault(at, error.to_string()),
                 }
             }
+        }
+        if let Some((at, column)) = bound.column(&To::State) {
+            entry.state = self.parsed(at, column, |text| {
+                let word = column.words.get(text).map_or(text, String::as_str);
+                CaseState::parse(word).ok_or_else(|| {
+                    "must be one of open, paused, settled, returned, closed".to_owned()
+                })
+            });
         }
         self.fields(&mut entry, currency);
         let region = bound.template.region.unwrap_or(reading.region);

@@ -5,9 +5,8 @@
 //! is swept away by the next import or the next start; what was decided is carried out to its end. No piece holds the
 //! database for long, so that calls go on meanwhile.
 //!
-//! Read on in `plan` (what a row changes), `reading` (the thread that parses), `pace` (how long a piece is).
+//! Read on in `plan` (what a row changes), `reading` (the thread that parses), `crate::pace` (how long a piece is).
 
-pub(crate) mod pace;
 mod plan;
 mod reading;
 mod rejects;
@@ -18,8 +17,9 @@ use std::{
     sync::Arc,
 };
 
+use jiff::{civil::Date, tz::TimeZone};
+
 use self::{
-    pace::Pace,
     plan::{Plan, Table},
     reading::{Parsed, Told},
     rejects::Rejects,
@@ -33,6 +33,8 @@ use super::{
 use crate::{
     clock::Clock,
     ids::BatchId,
+    pace::Pace,
+    policy::CaseState,
     store::{
         self, Db,
         access::{self, Access},
@@ -58,6 +60,36 @@ pub enum Mode {
     GoodRows,
 }
 
+/// The day on which the client placed a lot; the three months of its recovery begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// The client said so; a lot that is known must have the same.
+    Told(Date),
+    /// Nobody said; what is on file of a known lot stays.
+    Assumed(Date),
+}
+
+impl Placed {
+    /// `told`, or else the day of `now_ms` where operators are.
+    #[must_use]
+    pub fn told_or_today(told: Option<Date>, now_ms: i64, zone: &TimeZone) -> Self {
+        let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        told.map_or_else(|| Self::Assumed(zone.to_datetime(now).date()), Self::Told)
+    }
+
+    /// The same day, as one that holds for new lots only.
+    #[must_use]
+    pub fn assumed(self) -> Self {
+        Self::Assumed(self.day())
+    }
+
+    fn day(self) -> Date {
+        match self {
+            Self::Told(day) | Self::Assumed(day) => day,
+        }
+    }
+}
+
 /// The rows of a file or of a view, in their order.
 pub type RowSource = Box<dyn Iterator<Item = Result<SheetRow, SheetError>> + Send>;
 
@@ -67,6 +99,8 @@ pub struct Job {
     pub client: Client,
     /// The client's name of the lot; needed for cases.
     pub batch: Option<String>,
+    /// When the lot was placed.
+    pub placed: Placed,
     /// How it is read.
     pub template: Template,
     /// The stored template; `None`: one that comes with the program.
@@ -141,6 +175,11 @@ pub enum ImportError {
     /// Cases without a lot.
     #[error("cases come in a batch: name it with --batch")]
     NoBatch,
+    /// A lot that is on file as placed on another day.
+    #[error(
+        "the batch is on file as placed on {0}: leave the day out, or correct it first with `cases contracts placed`"
+    )]
+    Placed(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -177,6 +216,7 @@ pub async fn run(
         db,
         clock,
         client: job.client,
+        placed: job.placed,
         template: job.template.clone(),
         mode: job.mode,
         actor: job.actor,
@@ -325,6 +365,7 @@ struct Import<'a> {
     db: &'a Db,
     clock: &'a Clock,
     client: Client,
+    placed: Placed,
     template: Template,
     mode: Mode,
     actor: String,
@@ -378,8 +419,17 @@ impl Import<'_> {
         let lot = match batch {
             Some(code) if self.template.kind == Kind::Cases => {
                 let case_type = &self.template.case_type;
-                let lot = batches::ensure_hidden(&mut tx, self.client.id, code, case_type, now_ms)
-                    .await?;
+                let day = self.placed.day().to_string();
+                let lot =
+                    batches::ensure_hidden(&mut tx, self.client.id, code, case_type, &day, now_ms)
+                        .await?;
+                match (&lot.placed_on, self.placed) {
+                    (Some(known), Placed::Told(_)) if *known != day => {
+                        return Err(ImportError::Placed(known.clone()));
+                    }
+                    (None, _) => batches::place(&mut tx, lot.id, &day).await?,
+                    (Some(_), _) => {}
+                }
                 Some(lot)
             }
             _ => None,
@@ -388,7 +438,7 @@ impl Import<'_> {
             client: self.client.id,
             template,
             kind: self.template.kind.as_str(),
-            batch: lot.map(|(id, _)| id),
+            batch: lot.as_ref().map(|lot| lot.id),
             file_name,
             file_sha256,
             actor: &self.actor,
@@ -398,8 +448,8 @@ impl Import<'_> {
         tx.commit().await?;
         self.written = Some(Written {
             import,
-            batch: lot.map(|(id, _)| id),
-            batch_hidden: lot.is_some_and(|(_, hidden)| hidden),
+            batch: lot.as_ref().map(|lot| lot.id),
+            batch_hidden: lot.is_some_and(|lot| lot.hidden),
         });
         self.report.import = Some(import);
         Ok(import)
@@ -638,6 +688,7 @@ impl Import<'_> {
                 batch,
                 import: written.import,
                 revealed_at_ms: written.batch_hidden.then_some(now_ms),
+                actor: &self.actor,
                 now_ms,
             };
             points += case_bulk::enter(&mut tx, belongs, &new).await?;
@@ -662,6 +713,7 @@ impl Import<'_> {
                     self.report.counts.new += 1;
                     // What an earlier piece of a preview called new is not on file.
                     self.report.new_cases += usize::from(entry.first || !preview);
+                    self.report.settled += usize::from(case.state == CaseState::Settled);
                     if preview {
                         let numbers = case.people.iter().map(|person| person.numbers.len());
                         self.report.new_contact_points += numbers.sum::<usize>();

@@ -18,7 +18,7 @@ use crate::{
     phone::{Region, ShortCodes},
     policy::CaseState,
     store::{
-        cases, clients, contact_points,
+        cases, clients, contact_points, recovery,
         sql::Sql,
         tests::{NOW_MS, Test, on_both},
     },
@@ -40,6 +40,30 @@ const SIMPLE: &str = "\u{feff}case,debtor,name,relation,number\n\
     C1,D1,\"李, 红\",relative,+8613900139000\n\
     C2,D2,张伟,debtor,010 8888 8888\n";
 
+const WITH_STATE: &str = r#"
+kind = "cases"
+name = "with-state"
+[[column]]
+to = "case"
+heads = ["case"]
+[[column]]
+to = "debtor"
+heads = ["debtor"]
+[[column]]
+to = "name"
+heads = ["name"]
+[[column]]
+to = "balance"
+heads = ["balance"]
+[[column]]
+to = "state"
+heads = ["state"]
+[[contact]]
+name = { heads = ["name"] }
+relation_column = { heads = ["relation"] }
+numbers = [{ heads = ["number"] }]
+"#;
+
 fn file<'a>(template: &'a str, text: &'a str) -> File<'a> {
     File {
         template,
@@ -54,6 +78,10 @@ fn file<'a>(template: &'a str, text: &'a str) -> File<'a> {
 
 fn clock() -> Clock {
     Clock::test(TestClock::running(NOW_MS), TrustMode::Host)
+}
+
+fn placed() -> Placed {
+    Placed::told_or_today(None, NOW_MS, &TimeZone::UTC)
 }
 
 async fn bring(test: &Test, keys: &Path, file: File<'_>) -> Result<Report, ImportError> {
@@ -73,6 +101,7 @@ async fn bring(test: &Test, keys: &Path, file: File<'_>) -> Result<Report, Impor
             key: Some(fields::tests::key(keys).into()),
         },
         batch: (template.kind == Kind::Cases).then(|| file.batch.to_owned()),
+        placed: placed(),
         client,
         template,
         template_id: None,
@@ -371,11 +400,20 @@ on_both! {
         bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
         let before = dump(&test).await;
         for (decided, batch) in [(false, "B2"), (false, "B1"), (true, "B3"), (true, "B1")] {
-            let text = format!("case,debtor,name,relation,number\nS{batch},S1,N,debtor,13811138111\nC1,D1,王小明,debtor,1391111{}\n",
+            let text = format!("case,debtor,name,relation,number,state\nS{batch},S1,N,debtor,13811138111,closed\nC1,D1,王小明,debtor,1391111{},\n",
                 if batch == "B1" { "1111" } else { "2222" });
             let seen = async |test: &Test| {
                 let mut tx = test.db.read().await.unwrap();
-                cases::list(&mut tx, CaseId::new(0), 99).await.unwrap().len()
+                let listed = cases::list(&mut tx, CaseId::new(0), 99).await.unwrap().len();
+                let sql = Sql { act: "look", text: "SELECT COUNT(*) AS n FROM v_case" };
+                let viewed: i64 = tx.fetch_one(&sql, vec![]).await.unwrap().get("n").unwrap();
+                assert_eq!(viewed, listed as i64, "v_case shows what nobody sees");
+                let days = recovery::Placements {
+                    from: "2026-01-01".into(), to: "2027-01-01".into(), today: "2027-01-01".into(), client: None,
+                };
+                let placed = recovery::placed(&mut tx, &days).await.unwrap();
+                assert_eq!(placed.iter().map(|placed| placed.cases).sum::<i64>(), viewed);
+                listed
             };
             let count = seen(&test).await;
             let mut tx = test.db.begin().await.unwrap();
@@ -386,7 +424,8 @@ on_both! {
                 db: &test.db,
                 clock: &clock,
                 client: client.clone(),
-                template: Template::parse(template::shipped("simple").unwrap()).unwrap(),
+                placed: placed(),
+                template: Template::parse(WITH_STATE).unwrap(),
                 mode: Mode::AllOrNothing,
                 actor: "tester".into(),
                 written: None,
@@ -422,6 +461,62 @@ on_both! {
                 assert_eq!(dump(&test).await, before);
             }
         }
+    }
+
+    async fn a_case_with_nothing_owed_enters_settled_and_is_settled_by_an_update_to_nothing_or_less(test: Test) {
+        let keys = keys();
+        let text = "case,debtor,name,relation,number,balance\n\
+            C1,D1,N,debtor,13800138001,5\nC2,D2,N,debtor,13800138002,0\nC3,D3,N,debtor,13800138003,-1\n\
+            C4,D4,N,debtor,13800138004,\nC5,D5,N,debtor,13800138005,7\n";
+        let done = bring(&test, keys.path(), file(WITH_STATE, text)).await.unwrap();
+        assert_eq!((done.new_cases, done.settled), (5, 2));
+        let states = async || {
+            let mut tx = test.db.read().await.unwrap();
+            let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+            lines.into_iter().map(|line| line.case.state == CaseState::Settled).collect::<Vec<_>>()
+        };
+        assert_eq!(states().await, [false, true, true, false, false]);
+        let entered = dump(&test).await.into_iter().filter(|line| line.starts_with("change state {} {\"state\":\"settled\"}"));
+        assert_eq!(entered.count(), 2);
+        // Of C4 nobody told a balance: that nothing is owed on it is news, once.
+        let update = "案件编号,最新欠款\nC1,-0.01\nC3,-1\nC4,0\n";
+        let done = bring(&test, keys.path(), file("updates", update)).await.unwrap();
+        assert_eq!((done.counts.changed, done.settled), (2, 2));
+        assert_eq!(states().await, [true, true, true, true, false]);
+        let before = dump(&test).await;
+        let done = bring(&test, keys.path(), file("updates", update)).await.unwrap();
+        assert_eq!((done.counts.same, done.settled), (3, 0));
+        assert_eq!(dump(&test).await, before);
+    }
+
+    async fn a_batch_bears_the_day_it_was_placed_on(test: Test) {
+        let mut tx = test.db.begin().await.unwrap();
+        let client = clients::ensure(&mut tx, "bank", "Bank", NOW_MS).await.unwrap();
+        tx.commit().await.unwrap();
+        let bring = async |batch: &str, placed| {
+            let (db, clock) = (&test.db, clock());
+            let template = Template::parse(WITH_STATE).unwrap();
+            let mut import = Import {
+                db, clock: &clock, client: client.clone(), placed, template: template.clone(), mode: Mode::AllOrNothing,
+                actor: "tester".into(), written: None, report: Report::default(), rejects: Rejects::new(None, &template),
+                doomed: false, pace: Pace::new(false), table: Table::default(),
+            };
+            import.begin(Some(batch), None, "f", "0").await.map(drop)
+        };
+        let day = |text: &str| text.parse::<Date>().unwrap();
+        let on_file = async |batch: &str| {
+            let mut tx = test.db.begin().await.unwrap();
+            batches::ensure_hidden(&mut tx, client.id, batch, "", "1999-01-01", 0).await.unwrap().placed_on.unwrap()
+        };
+        bring("B1", Placed::Told(day("2026-08-31"))).await.unwrap();
+        bring("B2", placed()).await.unwrap();
+        assert_eq!((on_file("B1").await, on_file("B2").await), ("2026-08-31".to_owned(), "2026-11-23".to_owned()));
+        // Rows added later change nothing, and a day that contradicts is refused.
+        bring("B1", placed()).await.unwrap();
+        bring("B1", Placed::Told(day("2026-08-31"))).await.unwrap();
+        let other = bring("B1", Placed::Told(day("2026-09-01"))).await.unwrap_err();
+        assert!(other.to_string().contains("as placed on 2026-08-31"), "{other}");
+        assert_eq!(on_file("B1").await, "2026-08-31");
     }
 
     async fn two_imports_at_once_take_turns(test: Test) {
@@ -544,6 +639,7 @@ async fn without_a_key_secrets_are_refused_and_without_a_batch_cases() {
         let job = Job {
             client: client.clone(),
             batch,
+            placed: placed(),
             template,
             template_id: None,
             rows: Box::new(rows),
@@ -606,6 +702,7 @@ async fn bring_rows(test: &Test, rows: RowSource) -> Result<Report, ImportError>
         },
         client,
         batch: Some("B2".into()),
+        placed: placed(),
         template: Template::parse(template::shipped("simple").unwrap()).unwrap(),
         template_id: None,
         rows,

@@ -18,6 +18,5 @@ pub mod note_export;
 pub mod note_template;
 pub mod notes;
 pub mod overdue;
-pub mod pieces;
 pub mod sheet;
 pub mod template;

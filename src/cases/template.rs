@@ -59,6 +59,8 @@ pub enum To {
     OverdueDays,
     /// Where the debtor lives.
     Region,
+    /// The state in which a case enters that is new.
+    State,
     /// A field of the client's own.
     Field(String, CellType),
     /// The client's number of a payment.
@@ -439,6 +441,7 @@ fn to(name: &str, cell: Option<CellType>, kind: Kind) -> Result<To, TemplateErro
         "card" => To::Card,
         "overdue_days" => To::OverdueDays,
         "region" => To::Region,
+        "state" if kind == Kind::Cases => To::State,
         other => match Amount::ALL.into_iter().find(|a| a.as_str() == other) {
             Some(amount) => To::Amount(amount),
             None => match other.strip_prefix("fields.") {
@@ -448,7 +451,7 @@ fn to(name: &str, cell: Option<CellType>, kind: Kind) -> Result<To, TemplateErro
                 _ => {
                     return wrong(format!(
                         "to = {other:?} is none of case, debtor, name, identity, card, currency, placed, balance, principal, \
-                         interest, fees, overdue_days, region, fields.NAME"
+                         interest, fees, overdue_days, region, state (of new cases), fields.NAME"
                     ));
                 }
             },

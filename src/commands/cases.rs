@@ -63,8 +63,11 @@ pub enum CasesCommand {
         /// Code of the client
         #[arg(long, value_name = "CODE")]
         client: String,
+        /// Day on which batches that are new were placed, YYYY-MM-DD; today if not told
+        #[arg(long, value_name = "DATE")]
+        placed_on: Option<jiff::civil::Date>,
     },
-    /// List and enter contracts with clients, and put batches under them
+    /// List and enter contracts with clients, put batches under them, and say when batches were placed
     Contracts(terms::ContractsArgs),
     /// The day's work: `cases_work`
     #[command(flatten)]
@@ -118,7 +121,9 @@ pub async fn run(
         CasesCommand::Mark(args) => look::mark(&args, context, out).await,
         CasesCommand::Repayments(args) => look::repayments(&args, context, out).await,
         CasesCommand::Check => elsewhere::check(context, out).await,
-        CasesCommand::Pull { client } => elsewhere::pull(&client, context, out).await,
+        CasesCommand::Pull { client, placed_on } => {
+            elsewhere::pull(&client, placed_on, context, out).await
+        }
         CasesCommand::Contracts(args) => terms::run(args, context, out).await,
         CasesCommand::Work(command) => {
             let work = cases_work::Context {

@@ -64,6 +64,32 @@ impl Desk {
     }
 }
 
+#[derive(Parser)]
+struct StatsCli {
+    #[command(subcommand)]
+    command: crate::commands::stats::StatsCommand,
+}
+
+impl Desk {
+    /// `ringfence stats`, on the same database and day.
+    async fn stats(&self, line: &str) -> String {
+        let words = std::iter::once("stats").chain(line.split(' '));
+        let command = StatsCli::try_parse_from(words).unwrap().command;
+        let context = crate::commands::stats::Context {
+            db: &self.test.db,
+            clock: &Clock::test(TestClock::running(NOW_MS), TrustMode::Host),
+            zone: &jiff::tz::TimeZone::UTC,
+            reports_dir: self.dir.path(),
+        };
+        let mut out = Vec::new();
+        let args = crate::commands::stats::StatsArgs { command };
+        crate::commands::stats::run(args, &context, &mut out)
+            .await
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    }
+}
+
 const CARD: &str = "案件编号,客户号,姓名,身份证号,卡号,委案金额,本人电话\n\
     C1,D1,王小明,11010519491231002X,4111111111111111,1000.50,13800138000\n";
 
@@ -310,4 +336,77 @@ async fn a_contract_has_the_usual_rates_unless_told_otherwise() {
     assert!(none.contains("no batch"), "{none}");
     let sqlite = desk.run("pull --client bank", "").await.unwrap_err();
     assert!(sqlite.contains("need PostgreSQL"), "{sqlite}");
+}
+
+#[tokio::test]
+async fn what_was_placed_and_paid_stands_in_the_recovery_report_with_its_commission() {
+    let desk = Desk::new().await;
+    let cards = desk.file(
+        "cards.csv",
+        "案件编号,客户号,姓名,委案金额,逾期天数\nC1,D1,王小明,1000.50,60\nC2,D2,张伟,500,200\n",
+    );
+    let import = format!("import {cards} --client bank --template credit-card --batch");
+    desk.run(&format!("{import} B1 --new-client Bank"), "")
+        .await
+        .unwrap();
+    desk.run(
+        "contracts add --client bank --contract K1 --from 2026-01-01 --fee 20,28.5,35,42",
+        "",
+    )
+    .await
+    .unwrap();
+    desk.run(
+        "contracts assign --client bank --contract K1 --batch B1",
+        "",
+    )
+    .await
+    .unwrap();
+    let paid = desk.file(
+        "paid.csv",
+        "案件编号,流水号,还款金额,还款日期\nC1,P1,900.45,2026-11-23\n",
+    );
+    desk.run(
+        &format!("import {paid} --client bank --kind repayments"),
+        "",
+    )
+    .await
+    .unwrap();
+    // Without --placed-on the day of the import counts, and 90 % came back of what is 85 % by contract.
+    let month = "report recovery --from 2026-11-01 --to 2026-11-30 --format csv";
+    let report = desk.stats(month).await;
+    let lines: Vec<&str> = report.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "bank,K1,to_90,CNY,1,1,1000.50,0,0.00,900.45,0.9000,0.8500,0.6000,full,180.09",
+            "bank,K1,to_360,CNY,1,1,500.00,0,0.00,0.00,0.0000,0.4500,0.1500,running,",
+        ]
+    );
+    let intake = desk.run("intake", "").await.unwrap();
+    assert!(intake.contains("2026-11-23"), "{intake}");
+    // The client says that it was in August: the payment came too late for this cycle.
+    let placed = "contracts placed --client bank --batch B1 --on 2026-08-20";
+    desk.run(placed, "").await.unwrap();
+    assert_eq!(desk.stats(month).await.lines().count(), 1);
+    let august = desk
+        .stats("report recovery --from 2026-08-01 --to 2026-08-31 --format csv")
+        .await;
+    assert!(
+        august.contains("0.00,0.0000,0.8500,0.6000,none,0.00"),
+        "{august}"
+    );
+    desk.run(&format!("{import} B2 --placed-on 2026-10-05"), "")
+        .await
+        .unwrap();
+    let other = desk
+        .run(&format!("{import} B2 --placed-on 2026-10-06"), "")
+        .await
+        .unwrap_err();
+    assert!(other.contains("placed on 2026-10-05"), "{other}");
+    let paid = format!("import {paid} --client bank --kind repayments --placed-on 2026-10-06");
+    let wrong = desk.run(&paid, "").await.unwrap_err();
+    assert!(
+        wrong.contains("--placed-on is for files of cases"),
+        "{wrong}"
+    );
 }

@@ -169,26 +169,15 @@ fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyho
     match format {
         Format::Json => writeln!(out, "{:#}", report.json())?,
         Format::Csv => {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(report.heads())?;
-            for row in report.rows() {
-                csv.write_record(row.iter().map(|cell| export::neutral(cell)))?;
-            }
-            csv.flush()?;
+            let (heads, rows) = (report.heads(), report.rows());
+            export::write(out, export::Format::Csv, "connect-rate", &heads, rows)?;
         }
         Format::Table => {
-            let mut table = comfy_table::Table::new();
-            table
-                .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-                .set_header(report.heads());
-            for row in report.rows() {
-                table.add_row(row);
-            }
-            writeln!(out, "{table}")?;
+            report::folded_table(&report.heads(), report.rows(), out)?;
             let s = &report.total;
             writeln!(
                 out,
-                "connect rate = connected {} / (attempts {} - lost by our own faults {}), interval at 95 % (Wilson); \
+                "connect rate = connected {} / (attempts {} - lost by our own faults {}), below each rate its interval at 95 % (Wilson); \
                  refused, test and inbound calls are no attempts; `ringfence stats definitions` explains each figure",
                 s.connected, s.attempts, s.lost_ours
             )?;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{By, Refused};
 use crate::{
-    cases::import::pace::Pace,
     clock::Clock,
     ids::ClientId,
+    pace::Pace,
     phone::PhoneNumber,
     policy::BarKind,
     store::{

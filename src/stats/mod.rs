@@ -5,6 +5,7 @@
 //! [`report`] divides sums, [`check`] counts again from the attempts, [`seal`] closes a day, [`rebuild`] makes the
 //! roll-ups anew. [`definitions`] says in words what is shown; `docs/figures.md` tells the whole.
 
+pub mod caller_id_watch;
 pub mod check;
 pub mod day_sheets;
 pub mod definitions;

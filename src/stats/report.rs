@@ -2,9 +2,13 @@
 
 use super::{
     definitions::{DEFINITIONS, Definition},
+    reports::calls,
     rollup::{Dimension, Sums},
 };
-use crate::store::{Result, Tx, agents, batches, clients, corrections, figures, sql::words};
+use crate::{
+    export::Cell,
+    store::{Result, Tx, agents, batches, clients, corrections, figures, sql::words},
+};
 
 words! {
     /// What a connect-rate report is broken down by.
@@ -259,59 +263,25 @@ impl Report {
         })
     }
 
-    /// The heads of the table, for tables and CSV.
+    /// The heads of the table: those of the report `connect-rate`.
     #[must_use]
-    pub fn heads(&self) -> Vec<&'static str> {
-        let figures = [
-            "attempts",
-            "seizures",
-            "connected",
-            "lost_ours",
-            "connect_rate",
-            "low",
-            "high",
-            "raw_rate",
-            "asr",
-            "ner",
-            "rpc_rate",
-            "talk_ms",
-            "mean_talk_ms",
-            "mean_pdd_ms",
-        ];
-        std::iter::once(self.by.as_str()).chain(figures).collect()
+    pub fn heads(&self) -> Vec<String> {
+        let heads = std::iter::once(self.by.as_str()).chain(calls::HEADS);
+        heads.map(str::to_owned).collect()
     }
 
-    /// The lines of the table with the total last, rates with four decimals, empty where there is nothing to divide.
-    #[must_use]
-    pub fn rows(&self) -> Vec<Vec<String>> {
-        let number = |v: Option<f64>| v.map(|v| format!("{v:.4}")).unwrap_or_default();
-        let mean = |v: Option<i64>| v.map(|v| v.to_string()).unwrap_or_default();
-        let row = |label: &str, s: &Sums| {
-            let rate = s.connect_rate();
-            vec![
-                label.to_owned(),
-                s.attempts.to_string(),
-                s.seizures.to_string(),
-                s.connected.to_string(),
-                s.lost_ours.to_string(),
-                number(rate.map(|r| r.rate)),
-                number(rate.map(|r| r.low)),
-                number(rate.map(|r| r.high)),
-                number(s.raw_rate().map(|r| r.rate)),
-                number(s.asr().map(|r| r.rate)),
-                number(s.ner().map(|r| r.rate)),
-                number(s.rpc_rate().map(|r| r.rate)),
-                s.talk_ms.to_string(),
-                mean(s.mean_talk_ms()),
-                mean(s.mean_pdd_ms()),
-            ]
+    /// The lines of the table with the total last.
+    pub fn rows(&self) -> impl Iterator<Item = Vec<Cell>> {
+        let row = |label: &str, sums: &Sums| {
+            let mut cells = vec![Cell::Text(label.to_owned())];
+            cells.extend(calls::cells(sums));
+            cells
         };
         let total = std::iter::once(row("total", &self.total));
         self.lines
             .iter()
-            .map(|l| row(&l.label, &l.sums))
+            .map(move |line| row(&line.label, &line.sums))
             .chain(total)
-            .collect()
     }
 }
 

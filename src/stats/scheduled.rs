@@ -1,6 +1,7 @@
 //! Scheduled reports: whoever moves the time of a due one on writes it, on one node, into its folder.
 //!
-//! A file gets its name when it is whole; until then it has another, which begins with a dot. What was missed while no
+//! A file gets its name when it is whole; until then it has another, which begins with a dot. CSV has what explains it in a
+//! file of its own beside it, which is there first. What was missed while no
 //! node ran is caught up once, for the last time at which it was due. Never writes outside of `reports.dir`.
 
 use std::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    export::Format,
+    export::{ExportError, Format},
     store::{
         self, Db,
         report_schedules::{self, Schedule},
@@ -30,6 +31,8 @@ use crate::{
 
 /// How often it is looked for reports that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// What the name of the file ends in that explains a CSV.
+const ABOUT: &str = ".about.txt";
 /// Letters of the longest name.
 const LONGEST_NAME: usize = 64;
 
@@ -70,7 +73,7 @@ enum WriteError {
     },
     /// It cannot be written in this form.
     #[error(transparent)]
-    Export(#[from] crate::export::ExportError),
+    Export(#[from] ExportError),
 }
 
 impl From<store::Error> for WriteError {
@@ -228,7 +231,7 @@ impl Writer {
     }
 }
 
-/// Writes a file that is either not there or whole.
+/// Writes a report, and before it what explains it where the form cannot hold that.
 fn place(
     root: &Path,
     dir: &Path,
@@ -250,7 +253,28 @@ fn place(
     if !real.starts_with(root.canonicalize().map_err(failed(root))?) {
         return Err(WriteError::Outside(dir.display().to_string()));
     }
-    let (path, part) = (real.join(name), real.join(format!(".{name}.part")));
+    if format == Format::Csv {
+        whole(&real, &format!("{name}{ABOUT}"), |out| {
+            for line in report.explained() {
+                writeln!(out, "{line}")?;
+            }
+            Ok(())
+        })?;
+    }
+    whole(&real, name, |out| report.write(out, format))
+}
+
+/// Writes a file that is either not there or whole.
+fn whole(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), ExportError>,
+) -> Result<PathBuf, WriteError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| WriteError::Io { path, source }
+    };
+    let (path, part) = (dir.join(name), dir.join(format!(".{name}.part")));
     let written = (|| {
         let file = OpenOptions::new()
             .write(true)
@@ -260,13 +284,13 @@ fn place(
             .open(&part)
             .map_err(failed(&part))?;
         let mut out = BufWriter::new(file);
-        report.write(&mut out, format)?;
+        write(&mut out)?;
         out.flush().map_err(failed(&part))?;
         out.get_ref().sync_all().map_err(failed(&part))?;
         fs::rename(&part, &path).map_err(failed(&path))?;
-        File::open(&real)
+        File::open(dir)
             .and_then(|dir| dir.sync_all())
-            .map_err(failed(&real))
+            .map_err(failed(dir))
     })();
     if written.is_err() {
         // It may not be there; nobody takes it for a report.

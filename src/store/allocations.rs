@@ -1,7 +1,9 @@
 //! Allocations: the cases dealt to agents and teams by one plan, with what to go back to.
 //!
-//! A plan is written, shown, carried out in pieces that hold the writer for a moment each, and undone as a whole. A case
-//! that changed hands or was ended since the plan is left as it is, and so is, when undoing, one that was dealt again.
+//! A plan is written in pieces that nobody sees, shown, and carried out or undone as a whole: one short transaction decides
+//! ([`decide`]), pieces that hold the writer for a moment each do it, and what broke off ([`unfinished`]) is done to its end
+//! by whoever comes next. A case that changed hands or was ended since the plan is left as it is, and so is, when undoing,
+//! one that was dealt again. Only whoever holds [`super::Db::allocation_lock`] may write here.
 
 use super::{Error, Result, Tx, db::Row, many::Many};
 use crate::{
@@ -12,12 +14,16 @@ use crate::{
 words! {
     /// How far an allocation is.
     pub enum AllocationState {
+        /// Its cases are being written; nobody sees it.
+        Staging = "staging",
         /// Written, nothing done.
         Planned = "planned",
-        /// Being carried out, or broken off in the middle.
+        /// Decided; what is left is carried out.
         Running = "running",
         /// Carried out.
         Done = "done",
+        /// Decided to go back on; what is left goes back.
+        Undoing = "undoing",
         /// Gone back on.
         Undone = "undone",
     }
@@ -80,6 +86,13 @@ macro_rules! as_left {
     };
 }
 
+/// How far an allocation is: two of the steps stand in columns of their own.
+macro_rules! state {
+    () => {
+        "CASE WHEN staged = 0 THEN 'staging' WHEN undoing = 1 THEN 'undoing' ELSE state END"
+    };
+}
+
 macro_rules! owner {
     ($team:literal, $agent:literal) => {
         concat!(
@@ -101,15 +114,33 @@ pub(crate) static ITEMS: Many = Many::new(
 
 statements! {
     INSERT("write an allocation") =
-        "INSERT INTO allocations (method, query, state, actor, created_at_ms, changed_at_ms)
-         VALUES ($1, $2, 'planned', $3, $4, $4) RETURNING id";
-    BY_ID("read an allocation") =
-        "SELECT id, method, query, state, actor, created_at_ms, changed_at_ms FROM allocations WHERE id = $1";
-    LIST("list the allocations") =
-        "SELECT id, method, query, state, actor, created_at_ms, changed_at_ms FROM allocations
-         WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    STATE("change the state of an allocation") =
-        "UPDATE allocations SET state = $3, changed_at_ms = $4 WHERE id = $1 AND state = $2";
+        "INSERT INTO allocations (method, query, state, staged, actor, created_at_ms, changed_at_ms)
+         VALUES ($1, $2, 'planned', 0, $3, $4, $4) RETURNING id";
+    STAGED("show an allocation") = "UPDATE allocations SET staged = 1, changed_at_ms = $2 WHERE id = $1 AND staged = 0";
+    BY_ID("read an allocation") = concat!(
+        "SELECT id, method, query, ", state!(), " AS state, actor, created_at_ms, changed_at_ms FROM allocations
+         WHERE id = $1 AND staged = 1");
+    LIST("list the allocations") = concat!(
+        "SELECT id, method, query, ", state!(), " AS state, actor, created_at_ms, changed_at_ms FROM allocations
+         WHERE id < $1 AND staged = 1 ORDER BY id DESC LIMIT $2");
+    UNFINISHED("look for allocations that broke off") = concat!(
+        "SELECT id, ", state!(), " AS state, COALESCE(decided_by, actor) AS actor FROM allocations
+         WHERE staged = 0 OR undoing = 1 OR state = 'running' ORDER BY id");
+    APPLY("decide an allocation") =
+        "UPDATE allocations SET state = 'running', decided_by = $2, changed_at_ms = $3
+         WHERE id = $1 AND state = 'planned' AND staged = 1";
+    UNDO("decide to undo an allocation") =
+        "UPDATE allocations SET undoing = 1, decided_by = $2, changed_at_ms = $3
+         WHERE id = $1 AND state = 'done' AND undoing = 0";
+    STAGING("go on with an allocation") = "UPDATE allocations SET changed_at_ms = $2 WHERE id = $1 AND staged = 0";
+    APPLYING("go on with an allocation") =
+        "UPDATE allocations SET changed_at_ms = $2 WHERE id = $1 AND state = 'running' AND undoing = 0";
+    UNDOING("go on with an allocation") = "UPDATE allocations SET changed_at_ms = $2 WHERE id = $1 AND undoing = 1";
+    END("end an allocation") = "UPDATE allocations SET state = $2, undoing = 0, changed_at_ms = $3 WHERE id = $1";
+    SWEEP_ITEMS("sweep the cases of an allocation") =
+        "DELETE FROM allocation_items WHERE allocation_id = $1 AND case_id IN
+         (SELECT case_id FROM allocation_items WHERE allocation_id = $1 ORDER BY case_id LIMIT $2)";
+    SWEEP("sweep an allocation") = "DELETE FROM allocations WHERE id = $1 AND staged = 0";
     TOTALS("add up an allocation") =
         "SELECT i.to_team_id, i.to_agent_id, t.code AS team, a.code AS agent, COUNT(*) AS cases,
                 COUNT(DISTINCT d.person_id) AS households,
@@ -121,7 +152,7 @@ statements! {
     CLIENTS("look up whose cases an allocation holds") =
         "SELECT DISTINCT c.client_id FROM allocation_items i JOIN cases c ON c.id = i.case_id WHERE i.allocation_id = $1";
     PIECE("measure a piece of an allocation") =
-        "SELECT MAX(case_id) AS last, COUNT(*) AS n FROM (
+        "SELECT MAX(case_id) AS last FROM (
              SELECT case_id FROM allocation_items WHERE allocation_id = $1 AND case_id > $2 ORDER BY case_id LIMIT $3) AS piece";
     LEFT("list what an allocation left as it was") =
         "SELECT k.code AS client, c.reference FROM allocation_items i JOIN cases c ON c.id = i.case_id
@@ -161,7 +192,7 @@ statements! {
                            AND j.allocation_id > allocation_items.allocation_id AND j.applied = 1)";
 }
 
-/// Writes an allocation without its cases.
+/// Writes an allocation that nobody sees, without its cases.
 pub async fn insert(
     tx: &mut Tx,
     method: &str,
@@ -216,15 +247,92 @@ pub async fn list(
         .collect()
 }
 
-/// Changes the state; returns whether it was `from`.
-pub async fn set_state(
+/// Shows an allocation all of whose cases are written.
+pub async fn show(tx: &mut Tx, id: AllocationId, now_ms: i64) -> Result<()> {
+    match tx.execute(&STAGED, args![id, now_ms]).await? {
+        1 => Ok(()),
+        _ => Err(taken_over()),
+    }
+}
+
+/// What is decided of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is carried out.
+    Apply,
+    /// It is gone back on.
+    Undo,
+}
+
+/// Decides: from now on all of it happens, whatever breaks off. Says whether it could be decided.
+pub async fn decide(
     tx: &mut Tx,
     id: AllocationId,
-    from: AllocationState,
-    to: AllocationState,
+    decision: Decision,
+    actor: &str,
     now_ms: i64,
 ) -> Result<bool> {
-    Ok(tx.execute(&STATE, args![id, from, to, now_ms]).await? > 0)
+    let sql = match decision {
+        Decision::Apply => &APPLY,
+        Decision::Undo => &UNDO,
+    };
+    Ok(tx.execute(sql, args![id, actor, now_ms]).await? > 0)
+}
+
+/// The first statement of every piece (`None`: of a plan that is being written): fails if somebody who thought us dead has
+/// swept it or done it to its end.
+pub async fn fence(
+    tx: &mut Tx,
+    id: AllocationId,
+    decision: Option<Decision>,
+    now_ms: i64,
+) -> Result<()> {
+    let sql = match decision {
+        None => &STAGING,
+        Some(Decision::Apply) => &APPLYING,
+        Some(Decision::Undo) => &UNDOING,
+    };
+    match tx.execute(sql, args![id, now_ms]).await? {
+        1 => Ok(()),
+        _ => Err(taken_over()),
+    }
+}
+
+fn taken_over() -> Error {
+    Error::Unavailable {
+        act: "go on with an allocation",
+        cause: "its lock was lost and somebody else took it over".into(),
+        remedy: "look at it again: what was decided is carried out, a plan that was not yet shown is made anew".into(),
+    }
+}
+
+/// Ends what was decided.
+pub async fn end(tx: &mut Tx, id: AllocationId, decision: Decision, now_ms: i64) -> Result<()> {
+    let state = match decision {
+        Decision::Apply => AllocationState::Done,
+        Decision::Undo => AllocationState::Undone,
+    };
+    tx.execute(&END, args![id, state, now_ms]).await.map(drop)
+}
+
+/// Allocations that broke off, with who decided them or wrote them.
+pub async fn unfinished(tx: &mut Tx) -> Result<Vec<(AllocationId, AllocationState, String)>> {
+    tx.fetch_all(&UNFINISHED, args![])
+        .await?
+        .iter()
+        .map(|row| {
+            let id = AllocationId::new(row.get("id")?);
+            Ok((id, row.parse("state")?, row.get("actor")?))
+        })
+        .collect()
+}
+
+/// Sweeps some of a plan that nobody saw; says whether there may be more.
+pub async fn sweep_some(tx: &mut Tx, id: AllocationId, most: u32) -> Result<bool> {
+    if tx.execute(&SWEEP_ITEMS, args![id, most]).await? > 0 {
+        return Ok(true);
+    }
+    tx.execute(&SWEEP, args![id]).await.map(|_| false)
 }
 
 /// What each receiver gets.
@@ -256,18 +364,15 @@ pub async fn clients(tx: &mut Tx, id: AllocationId) -> Result<Vec<crate::ids::Cl
         .collect()
 }
 
-/// The last case of the next `size` after one, and how many they are; `None` if there are none.
+/// The last case of the next `size` after one; `None` if there are none.
 pub async fn piece(
     tx: &mut Tx,
     id: AllocationId,
     after: CaseId,
     size: u32,
-) -> Result<Option<(CaseId, u32)>> {
+) -> Result<Option<CaseId>> {
     let row = tx.fetch_one(&PIECE, args![id, after, size]).await?;
-    match row.get::<Option<i64>>("last")? {
-        Some(last) => Ok(Some((CaseId::new(last), row.small("n")?))),
-        None => Ok(None),
-    }
+    Ok(row.get::<Option<i64>>("last")?.map(CaseId::new))
 }
 
 /// A piece of an allocation: the cases after `after` up to `last`.

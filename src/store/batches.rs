@@ -8,10 +8,11 @@ statements! {
         "INSERT INTO batches (client_id, code, created_at_ms, revealed_at_ms) VALUES ($1, $2, $3, $3)
          ON CONFLICT (client_id, code) DO NOTHING";
     ENSURE_HIDDEN("enter a batch") =
-        "INSERT INTO batches (client_id, code, created_at_ms, case_type) VALUES ($1, $2, $3, $4)
+        "INSERT INTO batches (client_id, code, created_at_ms, case_type, placed_on) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (client_id, code) DO NOTHING";
     HIDDEN("look up a batch") =
-        "SELECT id, revealed_at_ms FROM batches WHERE client_id = $1 AND code = $2";
+        "SELECT id, revealed_at_ms, placed_on FROM batches WHERE client_id = $1 AND code = $2";
+    PLACE("say when a batch was placed") = "UPDATE batches SET placed_on = $2 WHERE id = $1";
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
         "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id
@@ -26,19 +27,39 @@ pub async fn ensure(tx: &mut Tx, client_id: ClientId, code: &str, now_ms: i64) -
     ))
 }
 
-/// The id of a client's batch, entered hidden if there is none with this code, and whether it is hidden.
+/// A batch that cases go into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lot {
+    /// Our id.
+    pub id: BatchId,
+    /// Whether nobody sees it yet, nor its cases.
+    pub hidden: bool,
+    /// The day on which the client placed it, `YYYY-MM-DD`.
+    pub placed_on: Option<String>,
+}
+
+/// A client's batch, entered hidden and placed on this day if there is none with this code.
 pub async fn ensure_hidden(
     tx: &mut Tx,
     client_id: ClientId,
     code: &str,
     case_type: &str,
+    placed_on: &str,
     now_ms: i64,
-) -> Result<(BatchId, bool)> {
-    tx.execute(&ENSURE_HIDDEN, args![client_id, code, now_ms, case_type])
-        .await?;
+) -> Result<Lot> {
+    let new = args![client_id, code, now_ms, case_type, placed_on];
+    tx.execute(&ENSURE_HIDDEN, new).await?;
     let row = tx.fetch_one(&HIDDEN, args![client_id, code]).await?;
-    let hidden = row.get::<Option<i64>>("revealed_at_ms")?.is_none();
-    Ok((BatchId::new(row.get("id")?), hidden))
+    Ok(Lot {
+        id: BatchId::new(row.get("id")?),
+        hidden: row.get::<Option<i64>>("revealed_at_ms")?.is_none(),
+        placed_on: row.get("placed_on")?,
+    })
+}
+
+/// Says, or corrects, on which day (`YYYY-MM-DD`) the client placed a batch: cycles of recovery begin with it.
+pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: &str) -> Result<()> {
+    tx.execute(&PLACE, args![batch, placed_on]).await.map(drop)
 }
 
 /// A batch as reports name it.

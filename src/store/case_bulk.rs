@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Error, Result, Tx, bulk::Among, db::Row, many::Many, sql::Value};
+use super::{Error, Result, Tx, bulk::Among, case_changes, db::Row, many::Many, sql::Value};
 use crate::{
     ids::{BatchId, CaseId, ClientId, DebtorId, PersonId},
     policy::{CaseState, Relation},
@@ -153,8 +153,8 @@ static NEW_CASES: Many = Many::new(
     "enter cases",
     "INSERT INTO cases (client_id, batch_id, debtor_id, reference, created_at_ms, changed_at_ms, import_id,
                         revealed_at_ms, currency, placed_e4, balance_e4, principal_e4, interest_e4, fees_e4,
-                        overdue_days, bucket, region, card_hash, card_box, card_last4, fields) VALUES ",
-    &[""; 21],
+                        overdue_days, bucket, region, card_hash, card_box, card_last4, fields, state, reason) VALUES ",
+    &[""; 23],
     " RETURNING id, reference",
 );
 static NEW_CONTACTS: Many = Many::new(
@@ -325,6 +325,10 @@ pub struct NewPerson {
 pub struct NewCase {
     /// The client's case number.
     pub reference: String,
+    /// The state in which it enters.
+    pub state: CaseState,
+    /// Why, unless it is open.
+    pub reason: Option<&'static str>,
     /// The client's own key of the debtor.
     pub debtor: String,
     /// Name of the debtor.
@@ -351,7 +355,7 @@ pub struct NewCase {
 
 /// Where new cases belong.
 #[derive(Debug, Clone, Copy)]
-pub struct Belongs {
+pub struct Belongs<'a> {
     /// The client.
     pub client: ClientId,
     /// The batch.
@@ -360,6 +364,8 @@ pub struct Belongs {
     pub import: i64,
     /// When they are seen, as far as it is theirs to say; `None`: when `imports` reveals them.
     pub revealed_at_ms: Option<i64>,
+    /// Who enters them.
+    pub actor: &'a str,
     /// Now.
     pub now_ms: i64,
 }
@@ -368,7 +374,7 @@ pub struct Belongs {
 ///
 /// # Errors
 /// [`Error::Constraint`] (exists) if one of them was entered by somebody else meanwhile: look again.
-pub async fn enter(tx: &mut Tx, belongs: Belongs, new: &[NewCase]) -> Result<usize> {
+pub async fn enter(tx: &mut Tx, belongs: Belongs<'_>, new: &[NewCase]) -> Result<usize> {
     if new.is_empty() {
         return Ok(0);
     }
@@ -408,16 +414,22 @@ pub async fn enter(tx: &mut Tx, belongs: Belongs, new: &[NewCase]) -> Result<usi
             hash,
             boxed,
             last4,
-            &case.fields
+            &case.fields,
+            case.state,
+            case.reason
         ]);
     }
     let ids = by_word(&NEW_CASES.run(tx, rows).await?, "reference")?;
-    let mut people = Vec::new();
+    let (mut people, mut not_open) = (Vec::new(), Vec::new());
     for case in new {
         let id = ids.get(&case.reference).copied();
         let id = CaseId::new(id.ok_or_else(|| lost("enter cases"))?);
+        if case.state != CaseState::Open {
+            not_open.push((id, case.state, case.reason.unwrap_or_default()));
+        }
         people.extend(case.people.iter().map(|person| (id, person)));
     }
+    case_changes::note_entries(tx, &not_open, belongs.actor, now_ms).await?;
     enter_people(tx, &people, now_ms).await
 }
 
@@ -505,7 +517,7 @@ type Secret = (String, String);
 /// The debtors of new cases, entered as far as they are not there, each with a person.
 async fn enter_debtors<'n>(
     tx: &mut Tx,
-    belongs: Belongs,
+    belongs: Belongs<'_>,
     new: &'n [NewCase],
 ) -> Result<HashMap<&'n str, i64>> {
     let mut wanted: BTreeMap<&str, (&str, Option<&Secret>)> = BTreeMap::new();

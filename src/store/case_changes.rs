@@ -12,7 +12,10 @@ use super::{
     persons,
     repayments::{self, NewRepayment},
 };
-use crate::ids::{CaseId, DebtorId};
+use crate::{
+    ids::{CaseId, DebtorId},
+    policy::CaseState,
+};
 
 statements! {
     UPDATE("change a case") =
@@ -29,6 +32,9 @@ statements! {
     OF_CASE("read the history of a case") =
         "SELECT at_ms, actor, kind, before, after, reason FROM case_changes WHERE case_id = $1 ORDER BY id";
 }
+
+/// Why a case is settled whose balance is nothing or less.
+pub const NOTHING_OWED: &str = "the client reports that nothing is owed";
 
 static NOTES: Many = Many::new(
     "note the history of cases",
@@ -193,9 +199,8 @@ async fn change_case(
         tx.execute(&UPDATE, args).await?;
     }
     let mut settled = false;
-    if balance == Some(0) {
-        let reason = "the client reports that nothing is owed";
-        settled = cases::settle(tx, case, reason, actor, now_ms).await?;
+    if balance.is_some_and(|balance| balance <= 0) {
+        settled = cases::settle(tx, case, NOTHING_OWED, actor, now_ms).await?;
     }
     if let Some(payment) = &change.payment {
         settled |= repayments::enter(tx, case, payment, import, actor, now_ms)
@@ -203,6 +208,23 @@ async fn change_case(
             .settled;
     }
     Ok(settled)
+}
+
+/// Notes with which state, and why, new cases enter that are not open.
+pub async fn note_entries(
+    tx: &mut Tx,
+    entered: &[(CaseId, CaseState, &str)],
+    actor: &str,
+    now_ms: i64,
+) -> Result<()> {
+    let row = |(case, state, reason): &(CaseId, CaseState, &str)| {
+        let after = serde_json::json!({ "state": state.as_str() }).to_string();
+        args![*case, now_ms, actor, "state", "{}", after, *reason]
+    };
+    NOTES
+        .run(tx, entered.iter().map(row).collect())
+        .await
+        .map(drop)
 }
 
 /// Notes one change in a case's history.

@@ -4,12 +4,12 @@
 //! `BEGIN IMMEDIATE`, and a read-only pool beside it. PostgreSQL: one pool, `READ COMMITTED`; whoever must not race
 //! takes [`super::guards`] first. A [`Tx`] that is dropped without [`Tx::commit`] changes nothing.
 //!
-//! In this folder: the `schema` and its migrations, the `sqlite_file`, the `import_lock`, the `transaction` with its rows.
+//! In this folder: the `schema` and its migrations, the `sqlite_file`, the `work_lock`, the `transaction` with its rows.
 
-mod import_lock;
 mod schema;
 mod sqlite_file;
 mod transaction;
+mod work_lock;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,14 +26,14 @@ use sqlx::{
     },
 };
 
-pub use self::{
-    import_lock::ImportLock,
-    transaction::{Row, Tx},
-};
 use self::{
     schema::{migration_error, migrator},
     sqlite_file::{AGAIN, OpenFile, begin_immediate, prepare_file},
     transaction::Inner,
+};
+pub use self::{
+    transaction::{Row, Tx},
+    work_lock::WorkLock,
 };
 use super::error::{Error, Result};
 

@@ -90,7 +90,7 @@ static POINTS: Among = Among::new(
 );
 
 /// The heads of the rows that [`page`] gives, as the template `foreign` knows them.
-pub const HEADS: [&str; 16] = [
+pub const HEADS: [&str; 17] = [
     "case_reference",
     "debtor",
     "name",
@@ -104,6 +104,7 @@ pub const HEADS: [&str; 16] = [
     "fees",
     "overdue_days",
     "region",
+    "state",
     "contact_name",
     "relation",
     "number",
@@ -170,13 +171,18 @@ pub async fn batches(tx: &mut Tx, client: &str) -> Result<Vec<String>> {
     rows.iter().map(|row| row.get("batch")).collect()
 }
 
-/// A foreign case: its state, and a row a number (one at least) under [`HEADS`].
+/// So many of [`HEADS`] are the case's own; the others are of a person with one number.
+const OF_CASE: usize = 14;
+
+/// A foreign case: its state, what is owed, and a row a number (one at least) under [`HEADS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignCase {
     /// The client's case number.
     pub reference: String,
     /// Word of its state.
     pub state: String,
+    /// What is owed, or else what was placed, as the view says it; empty if it says neither.
+    pub owed: String,
     /// Its rows.
     pub rows: Vec<Vec<String>>,
 }
@@ -187,12 +193,14 @@ pub async fn page(tx: &mut Tx, client: &str, batch: &str, after: &str) -> Result
     let mut cases = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut cells = Vec::with_capacity(HEADS.len());
-        for head in HEADS.iter().take(13) {
+        for head in HEADS.iter().take(OF_CASE) {
             cells.push(row.get::<Option<String>>(head)?.unwrap_or_default());
         }
+        let text = |column| row.get::<Option<String>>(column);
+        let owed = text("balance")?.or(text("placed")?).unwrap_or_default();
+        let state = text("state")?.unwrap_or_default();
         let reference = cells.first().cloned().unwrap_or_default();
-        let state: Option<String> = row.get("state")?;
-        cases.push((reference, state.unwrap_or_default(), cells));
+        cases.push((reference, state, owed, cells));
     }
     let keys: Vec<Value> = cases
         .iter()
@@ -208,7 +216,7 @@ pub async fn page(tx: &mut Tx, client: &str, batch: &str, after: &str) -> Result
     }
     Ok(cases
         .into_iter()
-        .map(|(reference, state, cells)| {
+        .map(|(reference, state, owed, cells)| {
             let mut of = points.remove(&reference).unwrap_or_default();
             if of.is_empty() {
                 of.push(Default::default());
@@ -220,6 +228,7 @@ pub async fn page(tx: &mut Tx, client: &str, batch: &str, after: &str) -> Result
             ForeignCase {
                 reference,
                 state,
+                owed,
                 rows,
             }
         })

@@ -55,6 +55,7 @@ statements! {
         "DELETE FROM addresses WHERE contact_id IN (SELECT id FROM contacts WHERE case_id = $1)";
     SWEEP_POINTS("sweep contact points") = "DELETE FROM contact_points WHERE case_id = $1";
     SWEEP_CONTACTS("sweep contacts") = "DELETE FROM contacts WHERE case_id = $1";
+    SWEEP_HISTORY("sweep the history of a case") = "DELETE FROM case_changes WHERE case_id = $1";
     SWEEP_CASE("sweep a case") = "DELETE FROM cases WHERE id = $1";
     SWEEP_DEBTOR("sweep a debtor") =
         "DELETE FROM debtors WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM cases WHERE debtor_id = $1)
@@ -252,6 +253,7 @@ pub async fn sweep_some(tx: &mut Tx, import: i64, most: u32) -> Result<bool> {
             &SWEEP_POINTS,
             &SWEEP_KNOWN,
             &SWEEP_CONTACTS,
+            &SWEEP_HISTORY,
             &SWEEP_CASE,
         ] {
             tx.execute(sql, args![case]).await?;

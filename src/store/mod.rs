@@ -68,6 +68,6 @@ pub mod work_clocks;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use db::{Db, ImportLock, Location, Options, Row, Tx};
+pub use db::{Db, Location, Options, Row, Tx, WorkLock};
 pub use error::{ConstraintKind, Error, Result};
 pub use sql::Dialect;

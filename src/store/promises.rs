@@ -14,7 +14,7 @@ macro_rules! promises {
     ($last_day:literal) => {
         concat!(
             "SELECT c.code AS client, COALESCE(g.code, '') AS agent, p.currency, p.promises, p.kept,
-       p.kept * 1.0 / p.promises AS kept_rate, p.promised_e4 / 10000.0 AS promised, p.paid_e4 / 10000.0 AS paid,
+       p.promised_e4 / 10000.0 AS promised, p.paid_e4 / 10000.0 AS paid,
        p.promised_e4, p.paid_e4
 FROM (SELECT client_id, agent_id, currency, COUNT(*) AS promises,
              COUNT(CASE WHEN paid_e4 >= promise_e4 THEN 1 END) AS kept,

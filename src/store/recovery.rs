@@ -17,7 +17,7 @@ macro_rules! sums {
         concat!(
             "WITH cycles AS MATERIALIZED (
             SELECT b.id, b.contract_id, b.placed_on, ", $cycle_end, " AS cycle_end
-            FROM batches b WHERE b.placed_on BETWEEN $1 AND $2),
+            FROM batches b WHERE b.placed_on BETWEEN $1 AND $2 AND b.revealed_at_ms IS NOT NULL),
            counted AS MATERIALIZED (
             SELECT k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.cycle_end,
                    CASE WHEN d.person_id IN (SELECT subject_id FROM bars WHERE scope = 'person' AND kind = 'deceased'

@@ -272,6 +272,19 @@ pub struct CallbackEvent {
     pub due_at_ms: i64,
 }
 
+/// Numbers of ours that are answered less than before; which ones says the report `caller-ids`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CallerIdsEvent {
+    /// How many.
+    pub falling: usize,
+    /// Of these, how many were not yesterday.
+    pub new: usize,
+    /// The last day judged.
+    pub until: String,
+    /// When it was looked.
+    pub at_ms: i64,
+}
+
 /// Something that happened on the floor.
 #[derive(Debug, Clone)]
 pub enum News {
@@ -281,6 +294,8 @@ pub enum News {
     Session(SessionEvent),
     /// To a callback.
     Callback(CallbackEvent),
+    /// To our own numbers.
+    CallerIds(CallerIdsEvent),
 }
 
 /// What stands in the way of a call; empty texts are well.
@@ -406,10 +421,10 @@ impl Switchboard {
         &self.settings.display_zone
     }
 
-    /// Tells those who listen that a callback came due.
-    pub fn announce(&self, callback: CallbackEvent) {
+    /// Tells those who listen what happened beside the calls.
+    pub fn announce(&self, news: News) {
         // Nobody listening is fine.
-        let _ = self.events.send(News::Callback(callback));
+        let _ = self.events.send(news);
     }
 
     /// What happens on the floor from now on.

@@ -91,6 +91,7 @@ fn case_said(case: &CaseEntry, bound: &Bound) -> Vec<(To, u32)> {
                     .map(mark),
                 To::OverdueDays => case.overdue_days.as_ref().map(mark),
                 To::Region => case.region.as_ref().map(mark),
+                To::State => case.state.map(|state| mark(&state.as_str())),
                 To::Field(name, _) => case.fields.get(name).map(mark),
                 _ => None,
             };

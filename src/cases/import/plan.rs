@@ -6,16 +6,17 @@ use crate::{
     cases::{
         bind::Fault,
         bucket::Bucket,
-        entry::{CaseEntry, Entry, PaymentEntry, Person, What},
+        entry::{CaseEntry, Entry, PaymentEntry, Person, What, silenced},
         identity::masked,
         money::{Currency, Money},
         sheet::letters,
         template::{Amount, Kind, Place, Rule, Template, To},
     },
     ids::CaseId,
+    policy::CaseState,
     store::{
         case_bulk::{KnownCase, KnownDebtor, KnownPerson, NewCase, NewPerson},
-        case_changes::Change,
+        case_changes::{Change, NOTHING_OWED},
         repayments,
     },
 };
@@ -163,7 +164,16 @@ fn new_case(
     let placed = amount(Amount::Placed)
         .or(amount(Amount::Balance))
         .unwrap_or(0);
+    let owed = amount(Amount::Balance).or(amount(Amount::Placed));
+    let told = said.state.unwrap_or(CaseState::Open);
+    let state = silenced(told, owed);
     let case = NewCase {
+        state,
+        reason: match state {
+            CaseState::Open => None,
+            state if state != told => Some(NOTHING_OWED),
+            _ => Some("the client entered it so"),
+        },
         reference: entry.case.clone(),
         debtor: key,
         name: said.name.clone().unwrap_or_default(),
@@ -435,11 +445,14 @@ fn scalars(template: &Template, said: &CaseEntry, known: &KnownCase, change: &mu
     for (index, amount) in Amount::ALL.into_iter().enumerate() {
         let was = known.amounts.get(index).copied().unwrap_or(0);
         let new = said.amounts.get(index).copied().flatten();
-        // Nothing and not known are not told apart; an amount that overwrites nothing with nothing changes nothing.
+        // Nothing and not known are not told apart; an amount that overwrites nothing with nothing changes nothing, unless
+        // it is the balance: of a case whose balance nobody told it is news that nothing is owed.
         let new = match rule(&To::Amount(amount)) {
-            Rule::Overwrite => new.filter(|new| *new != was),
+            Rule::Overwrite => new,
             rule => ruled(rule, Some(was).filter(|was| *was != 0), new),
         };
+        let silences = amount == Amount::Balance && silenced(known.state, new) != known.state;
+        let new = new.filter(|new| *new != was || silences);
         if let (Some(new), Some(slot)) = (new, change.amounts.get_mut(index)) {
             *slot = Some(new);
             change.before.insert(amount.as_str().into(), money(was));

@@ -12,7 +12,7 @@ use super::{ACTOR, Context, client, table};
 use crate::{
     cases::{
         entry::Reading,
-        import::{self, ImportError, Job, Mode, Report},
+        import::{self, ImportError, Job, Mode, Placed, Report},
         sheet,
         template::{self, Kind, Template},
     },
@@ -38,6 +38,9 @@ pub struct ImportArgs {
     /// The client's name of the lot; for cases
     #[arg(long, value_name = "CODE", required_if_eq("kind", "cases"))]
     pub batch: Option<String>,
+    /// Day on which the client placed the lot, YYYY-MM-DD: recovery is reckoned from it; today if not told
+    #[arg(long, value_name = "DATE")]
+    pub placed_on: Option<jiff::civil::Date>,
     /// Name of the template by which it is read; `cases templates list` lists them
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
@@ -103,6 +106,9 @@ pub(super) async fn import(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     let shown = args.file.display();
+    if args.placed_on.is_some() && args.kind != FileKind::Cases {
+        anyhow::bail!("--placed-on is for files of cases: a batch is placed with them");
+    }
     let region = match &args.region {
         Some(code) => Region::parse(code).with_context(|| format!("--region {code}"))?,
         None => context.region,
@@ -129,6 +135,7 @@ pub(super) async fn import(
         },
         client,
         batch: args.batch.clone(),
+        placed: Placed::told_or_today(args.placed_on, context.clock.wall_ms(), &context.zone),
         template,
         template_id,
         rows: Box::new(rows),

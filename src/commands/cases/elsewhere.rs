@@ -4,7 +4,11 @@ use std::io::Write;
 
 use super::{ACTOR, Context, client};
 use crate::{
-    cases::{entry::Reading, foreign},
+    cases::{
+        entry::Reading,
+        foreign,
+        import::{ImportError, Placed},
+    },
     store,
 };
 
@@ -30,6 +34,7 @@ pub(super) async fn check(
 
 pub(super) async fn pull(
     code: &str,
+    placed_on: Option<jiff::civil::Date>,
     context: &Context<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
@@ -45,7 +50,7 @@ pub(super) async fn pull(
     // Made now if there is none; each import then opens it.
     context.field_key().await?;
     let reading = || {
-        let key = (context.key)(false).map_err(|_| crate::cases::import::ImportError::NoKey)?;
+        let key = (context.key)(false).map_err(|_| ImportError::NoKey)?;
         Ok(Reading {
             client: client.id,
             region: context.region,
@@ -58,6 +63,7 @@ pub(super) async fn pull(
         &context.clock,
         &client,
         &template,
+        Placed::told_or_today(placed_on, context.clock.wall_ms(), &context.zone).assumed(),
         ACTOR,
         reading,
     )
@@ -76,6 +82,15 @@ pub(super) async fn pull(
         }
     }
     writeln!(out, "{} cases have another state", pulled.states)?;
+    for (batch, error) in &pulled.failed {
+        writeln!(out, "batch {batch}: {error}")?;
+    }
+    if !pulled.failed.is_empty() {
+        anyhow::bail!(
+            "{} batches were not brought in, see above",
+            pulled.failed.len()
+        );
+    }
     if faulty > 0 {
         anyhow::bail!("{faulty} rows were left out: correct them where the cases are kept");
     }

@@ -9,8 +9,11 @@ use super::{ACTOR, Context, client, table};
 use crate::{
     cases::bucket::Bucket,
     store::{
+        Tx,
         access::{self, Access},
-        batches, contracts,
+        batches,
+        clients::Client,
+        contracts,
         contracts::Tier,
     },
 };
@@ -41,6 +44,18 @@ pub enum ContractsCommand {
         /// The client's name of the lot
         #[arg(long)]
         batch: String,
+    },
+    /// Say, or correct, on which day the client placed a batch: recovery is reckoned from it
+    Placed {
+        /// Code of the client
+        #[arg(long, value_name = "CODE")]
+        client: String,
+        /// The client's name of the lot
+        #[arg(long)]
+        batch: String,
+        /// The day, YYYY-MM-DD
+        #[arg(long, value_name = "DATE")]
+        on: jiff::civil::Date,
     },
 }
 
@@ -144,11 +159,7 @@ pub(super) async fn run(
             let id = contracts::by_code(&mut tx, client.id, &contract)
                 .await?
                 .context("the client has no contract of this number")?;
-            let lot = batches::list(&mut tx)
-                .await?
-                .into_iter()
-                .find(|lot| lot.client == client.code && lot.code == batch)
-                .context("the client has no batch of this name")?;
+            let lot = lot(&mut tx, &client, &batch).await?;
             contracts::assign(&mut tx, lot.id, id).await?;
             let access = Access {
                 at_ms: now_ms,
@@ -162,7 +173,38 @@ pub(super) async fn run(
             tx.commit().await?;
             Ok(writeln!(out, "{batch} is under contract {contract}")?)
         }
+        ContractsCommand::Placed {
+            client: code,
+            batch,
+            on,
+        } => {
+            let now_ms = context.clock.wall_ms();
+            let mut tx = context.db.begin().await?;
+            let client = client(&mut tx, &code).await?;
+            let lot = lot(&mut tx, &client, &batch).await?;
+            batches::place(&mut tx, lot.id, &on.to_string()).await?;
+            let access = Access {
+                at_ms: now_ms,
+                actor: ACTOR,
+                action: "batch.placed",
+                object: &lot.id.to_string(),
+                client_id: Some(client.id),
+                detail: serde_json::json!({ "placed_on": on.to_string() }),
+            };
+            access::log(&mut tx, &access).await?;
+            tx.commit().await?;
+            Ok(writeln!(out, "{batch} was placed on {on}")?)
+        }
     }
+}
+
+/// The client's batch of this name.
+async fn lot(tx: &mut Tx, client: &Client, batch: &str) -> anyhow::Result<batches::Batch> {
+    batches::list(tx)
+        .await?
+        .into_iter()
+        .find(|lot| lot.client == client.code && lot.code == batch)
+        .context("the client has no batch of this name")
 }
 
 async fn add(

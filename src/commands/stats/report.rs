@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::Context;
 use crate::{
     export,
-    stats::reports::{self, Asked, Frame, Name, Report},
+    stats::reports::{self, Asked, Frame, Name, Report, shown},
     store::{figures::Axis, users::Scope},
 };
 
@@ -131,15 +131,25 @@ fn print(report: &Report, form: Form, out: &mut (dyn Write + Send)) -> anyhow::R
     Ok(report.write(out, format)?)
 }
 
-fn table(report: &Report, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+/// A table for people, with the interval of each rate below it.
+pub(super) fn folded_table(
+    heads: &[String],
+    lines: impl Iterator<Item = Vec<export::Cell>>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let (heads, rows) = shown::folded(heads, lines);
     let mut table = comfy_table::Table::new();
     table
         .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(&report.heads);
-    for line in report.lines() {
-        table.add_row(line.iter().map(export::Cell::shown));
+        .set_header(heads);
+    for row in rows {
+        table.add_row(row);
     }
-    writeln!(out, "{table}")?;
+    Ok(writeln!(out, "{table}")?)
+}
+
+fn table(report: &Report, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    folded_table(&report.heads, report.lines(), out)?;
     for line in report.explained() {
         writeln!(out, "{line}")?;
     }

@@ -1,13 +1,15 @@
 //! Caller-ID health: the connect rate of each number of ours in the recent days against the days before. A number that
 //! many take for unwanted is answered less; the alarm says so before people do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Body, ReportError, Within, calls, heads, with_interval};
+use jiff::{civil::Date, tz::TimeZone};
+
+use super::{Asked, Body, Name, ReportError, Within, calls, heads, with_interval};
 use crate::{
     export::Cell,
     stats::rollup::Sums,
-    store::{Tx, figures::Axis, sql::literal},
+    store::{self, Tx, figures::Axis, sql::literal},
 };
 
 /// The last days of the period, which are judged.
@@ -61,12 +63,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         )));
     }
     let recent = recent.to_string();
-    let mut numbers = BTreeMap::<String, [Sums; 2]>::new();
-    for (mut values, sums) in calls::sums(tx, &[Axis::CallerId, Axis::Day], within).await? {
-        let day = values.pop().unwrap_or_default();
-        let number = values.pop().unwrap_or_default();
-        numbers.entry(number).or_default()[usize::from(day >= recent)] += sums;
-    }
+    let numbers = parts(tx, &recent, within).await?;
     let mut falling = 0;
     let mut rows = Vec::with_capacity(numbers.len());
     for (number, [before, recent]) in numbers {
@@ -123,6 +120,51 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
     })
 }
 
+/// The sums of each number before and since `recent`.
+async fn parts(
+    tx: &mut Tx,
+    recent: &str,
+    within: &Within<'_>,
+) -> Result<BTreeMap<String, [Sums; 2]>, store::Error> {
+    let mut numbers = BTreeMap::<String, [Sums; 2]>::new();
+    for (mut values, sums) in calls::sums(tx, &[Axis::CallerId, Axis::Day], within).await? {
+        let day = values.pop().unwrap_or_default();
+        let number = values.pop().unwrap_or_default();
+        numbers.entry(number).or_default()[usize::from(day.as_str() >= recent)] += sums;
+    }
+    Ok(numbers)
+}
+
+/// The numbers of ours that fall, by the report of the usual days up to `last`, over all clients.
+///
+/// # Errors
+/// The database.
+pub async fn falling(
+    tx: &mut Tx,
+    last: Date,
+    zone: &TimeZone,
+) -> Result<BTreeSet<String>, store::Error> {
+    let asked = Asked::new(Name::CallerIds, None, Some(last), last);
+    let (from_text, to_text) = (asked.from.to_string(), asked.to.to_string());
+    let within = Within {
+        from: asked.from,
+        to: asked.to,
+        from_text: &from_text,
+        to_text: &to_text,
+        client: None,
+        zone,
+        today: last,
+        dialect: tx.dialect(),
+    };
+    let earlier = jiff::Span::new().days(RECENT_DAYS - 1);
+    let recent = last.checked_sub(earlier).unwrap_or(last).to_string();
+    let parts = parts(tx, &recent, &within).await?;
+    let falls = parts
+        .into_iter()
+        .filter(|(_, [before, recent])| Health::of(before, recent) == Health::Falling);
+    Ok(falls.map(|(number, _)| number).collect())
+}
+
 fn sql(recent: &str, within: &Within<'_>) -> String {
     let part = format!(
         "CASE WHEN a.local_date >= {} THEN 1 ELSE 0 END",
@@ -140,15 +182,25 @@ fn sql(recent: &str, within: &Within<'_>) -> String {
         .collect();
     format!(
         "SELECT caller_id, before_attempts, before_lost_ours, before_connected,
-       before_connected * 1.0 / NULLIF(before_attempts - before_lost_ours, 0) AS before_rate, recent_attempts,
-       recent_lost_ours, recent_connected,
-       recent_connected * 1.0 / NULLIF(recent_attempts - recent_lost_ours, 0) AS recent_rate
+       {before},
+       recent_attempts, recent_lost_ours, recent_connected,
+       {recent}
 FROM (SELECT f.k1 AS caller_id{columns}
-      FROM ({}) AS f
+      FROM ({facts}) AS f
       GROUP BY f.k1) AS parts
-ORDER BY caller_id{}",
-        calls::facts(&["a.caller_id", &part], within),
-        within.collate()
+ORDER BY caller_id{collate}",
+        before = calls::rate(
+            "before_connected",
+            "(before_attempts - before_lost_ours)",
+            ["before_rate", "before_low", "before_high"]
+        ),
+        recent = calls::rate(
+            "recent_connected",
+            "(recent_attempts - recent_lost_ours)",
+            ["recent_rate", "recent_low", "recent_high"]
+        ),
+        facts = calls::facts(&["a.caller_id", &part], within),
+        collate = within.collate()
     )
 }
 

@@ -211,7 +211,7 @@ async fn names(tx: &mut Tx, axis: Axis) -> Result<HashMap<String, String>> {
 }
 
 /// The columns of sums.
-pub(super) const HEADS: [&str; 16] = [
+pub(in crate::stats) const HEADS: [&str; 24] = [
     "attempts",
     "seizures",
     "connected",
@@ -220,10 +220,18 @@ pub(super) const HEADS: [&str; 16] = [
     "low",
     "high",
     "raw_rate",
+    "raw_low",
+    "raw_high",
     "asr",
+    "asr_low",
+    "asr_high",
     "ner",
+    "ner_low",
+    "ner_high",
     "right_party",
     "rpc_rate",
+    "rpc_low",
+    "rpc_high",
     "talk_ms",
     "mean_talk_ms",
     "mean_pdd_ms",
@@ -249,48 +257,81 @@ pub(super) const MEANINGS: &[&str] = &[
 ];
 
 /// The cells of sums, in the order of [`HEADS`].
-pub(super) fn cells(s: &Sums) -> Vec<Cell> {
-    let [connect_rate, low, high] = with_interval(s.connect_rate());
-    let rate = |r: Option<crate::stats::report::Rate>| Cell::Rate(r.map(|r| r.rate));
-    vec![
-        Cell::Int(s.attempts),
-        Cell::Int(s.seizures),
-        Cell::Int(s.connected),
-        Cell::Int(s.lost_ours),
-        connect_rate,
-        low,
-        high,
-        rate(s.raw_rate()),
-        rate(s.asr()),
-        rate(s.ner()),
-        Cell::Int(s.right_party),
-        rate(s.rpc_rate()),
+pub(in crate::stats) fn cells(s: &Sums) -> Vec<Cell> {
+    let mut cells = [s.attempts, s.seizures, s.connected, s.lost_ours]
+        .map(Cell::Int)
+        .to_vec();
+    for rate in [s.connect_rate(), s.raw_rate(), s.asr(), s.ner()] {
+        cells.extend(with_interval(rate));
+    }
+    cells.push(Cell::Int(s.right_party));
+    cells.extend(with_interval(s.rpc_rate()));
+    cells.extend([
         Cell::Int(s.talk_ms),
         number(s.mean_talk_ms()),
         number(s.mean_pdd_ms()),
         number(s.mean_ring_ms()),
-    ]
+    ]);
+    cells
 }
 
-macro_rules! columns {
-    ($open:literal, $close:literal) => {
-        concat!(
-            $open, "f.attempts", $close, " AS attempts, ", $open, "f.seizures", $close, " AS seizures,
-       ", $open, "f.connected", $close, " AS connected, ", $open, "f.lost_ours", $close, " AS lost_ours,
-       f.connected * 1.0 / NULLIF(f.attempts - f.lost_ours, 0) AS connect_rate,
-       f.connected * 1.0 / NULLIF(f.attempts, 0) AS raw_rate, f.connected * 1.0 / NULLIF(f.seizures, 0) AS asr,
-       f.effective * 1.0 / NULLIF(f.seizures, 0) AS ner, ", $open, "f.right_party", $close, " AS right_party,
-       f.right_party * 1.0 / NULLIF(f.connected, 0) AS rpc_rate, ", $open, "f.talk_ms", $close, " AS talk_ms,
-       f.talk_ms / NULLIF(f.connected, 0) AS mean_talk_ms, f.pdd_ms / NULLIF(f.rung, 0) AS mean_pdd_ms,
-       f.ring_ms / NULLIF(f.rung, 0) AS mean_ring_ms"
+/// A rate in SQL with the ends of its interval: `over` of `of`, under three names.
+pub(super) fn rate(over: &str, of: &str, [rate, low, high]: [&str; 3]) -> String {
+    // z², z² / 2 and z² / 4 of the z in `stats::report::wilson`. What is more than all is no rate, and has no root.
+    let end = |sign: &str, name: &str| {
+        format!(
+            "CASE WHEN {of} > 0 AND {over} <= {of} THEN ({over} + 1.9207294103470618 {sign} 1.959963984540054 * \
+             sqrt({over} * 1.0 * ({of} - {over}) / ({of}) + 0.9603647051735309)) / ({of} + 3.8414588206941236) END AS {name}"
         )
     };
+    format!(
+        "{over} * 1.0 / NULLIF({of}, 0) AS {rate},\n       {},\n       {}",
+        end("-", low),
+        end("+", high)
+    )
 }
 
 /// The columns of sums in SQL, from the facts as `f`.
-pub(super) const COLUMNS: &str = columns!("", "");
+pub(super) fn columns() -> String {
+    columns_with(|sum| sum.to_owned())
+}
+
 /// The same where there may have been no calls: sums of 0, no rates.
-pub(super) const COLUMNS_OR_ZERO: &str = columns!("COALESCE(", ", 0)");
+pub(super) fn columns_or_zero() -> String {
+    columns_with(|sum| format!("COALESCE({sum}, 0)"))
+}
+
+fn columns_with(sum: impl Fn(&str) -> String) -> String {
+    format!(
+        "{attempts} AS attempts, {seizures} AS seizures, {connected} AS connected, {lost_ours} AS lost_ours,
+       {connect_rate},
+       {raw_rate},
+       {asr},
+       {ner},
+       {right_party} AS right_party,
+       {rpc_rate},
+       {talk_ms} AS talk_ms,
+       f.talk_ms / NULLIF(f.connected, 0) AS mean_talk_ms, f.pdd_ms / NULLIF(f.rung, 0) AS mean_pdd_ms,
+       f.ring_ms / NULLIF(f.rung, 0) AS mean_ring_ms",
+        attempts = sum("f.attempts"),
+        seizures = sum("f.seizures"),
+        connected = sum("f.connected"),
+        lost_ours = sum("f.lost_ours"),
+        connect_rate = connect_rate(),
+        raw_rate = rate("f.connected", "f.attempts", ["raw_rate", "raw_low", "raw_high"]),
+        asr = rate("f.connected", "f.seizures", ["asr", "asr_low", "asr_high"]),
+        ner = rate("f.effective", "f.seizures", ["ner", "ner_low", "ner_high"]),
+        right_party = sum("f.right_party"),
+        rpc_rate = rate("f.right_party", "f.connected", ["rpc_rate", "rpc_low", "rpc_high"]),
+        talk_ms = sum("f.talk_ms"),
+    )
+}
+
+/// The connect rate in SQL, from the facts as `f`.
+pub(super) fn connect_rate() -> String {
+    let names = ["connect_rate", "low", "high"];
+    rate("f.connected", "(f.attempts - f.lost_ours)", names)
+}
 
 /// The facts of the period grouped by expressions over `attempts a`, as `k1`, `k2`, …; `also` is a condition more.
 pub(super) fn facts_where(keys: &[&str], also: &str, within: &Within<'_>) -> String {

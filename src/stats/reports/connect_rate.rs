@@ -48,7 +48,7 @@ fn sql(axes: &[Axis], within: &Within<'_>) -> String {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     format!(
         "SELECT {shown}{}\nFROM ({}) AS f{joins}\nORDER BY {}",
-        calls::COLUMNS,
+        calls::columns(),
         calls::facts(&columns, within),
         order.join(", ")
     )

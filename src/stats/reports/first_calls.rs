@@ -110,7 +110,8 @@ fn sql(within: &Within<'_>) -> String {
         .collect();
     format!(
         "SELECT c.code || '/' || b.code AS batch, g.first_calls, g.connected, g.lost_ours,
-       g.connected * 1.0 / NULLIF(g.first_calls - g.lost_ours, 0) AS connect_rate, g.right_party, g.promised, g.deceased,
+       {rate},
+       g.right_party, g.promised, g.deceased,
        g.suspected_fraud, g.unnoted
 FROM (SELECT e.k2 AS batch_id, CAST(SUM(e.attempts) AS BIGINT) AS first_calls, CAST(SUM(e.connected) AS BIGINT) AS connected,
              CAST(SUM(e.lost_ours) AS BIGINT) AS lost_ours, CAST(SUM(e.right_party) AS BIGINT) AS right_party,{effects}
@@ -121,7 +122,12 @@ FROM (SELECT e.k2 AS batch_id, CAST(SUM(e.attempts) AS BIGINT) AS first_calls, C
             FROM ({facts}) AS f) AS e
       GROUP BY e.k2) AS g
      JOIN batches b ON b.id = g.batch_id JOIN clients c ON c.id = b.client_id
-ORDER BY c.code || '/' || b.code{}",
-        within.collate()
+ORDER BY c.code || '/' || b.code{collate}",
+        rate = calls::rate(
+            "g.connected",
+            "(g.first_calls - g.lost_ours)",
+            ["connect_rate", "low", "high"]
+        ),
+        collate = within.collate()
     )
 }

@@ -50,9 +50,10 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         sealed: true,
         sql: format!(
             "SELECT f.k1 AS weekday, f.k2 AS hour, f.attempts, f.connected, f.lost_ours,
-       f.connected * 1.0 / NULLIF(f.attempts - f.lost_ours, 0) AS connect_rate
+       {}
 FROM ({}) AS f
 ORDER BY f.k1, f.k2",
+            calls::connect_rate(),
             calls::facts(&[weekday, "a.local_hour"], within)
         ),
     })

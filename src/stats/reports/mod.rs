@@ -1,14 +1,14 @@
 //! The catalogue of reports: each is a table with the meaning of its figures and one SQL query that reproduces it.
 //!
 //! A report reads what is quickest (the roll-ups, where there are some); its query counts anew from the facts, so that the
-//! two prove each other (`src/store/tests/reports.rs` runs every query on both databases). A query does not compute what
-//! needs a square root, which SQLite lacks: the columns of [`COMPUTED`] follow from the others, by `docs/figures.md`.
+//! two prove each other (`src/store/tests/reports.rs` runs every query on both databases). Only the words of [`COMPUTED`] are
+//! not in a query: they follow from the other columns, by `docs/figures.md`.
 //! Never decides which role may see a report: that is `api/reports.rs`.
 //!
 //! Read next: [`read`], then `calls`, on which most reports stand, then any report; `shown` writes them out.
 
-mod caller_ids;
-mod calls;
+pub(super) mod caller_ids;
+pub(super) mod calls;
 mod causes;
 mod connect_rate;
 mod day_sheet;
@@ -17,7 +17,7 @@ mod heat_map;
 mod promises;
 mod recovery;
 mod refusals;
-mod shown;
+pub(crate) mod shown;
 mod summaries;
 
 use jiff::{civil::Date, tz::TimeZone};
@@ -63,16 +63,8 @@ words! {
     }
 }
 
-/// Columns that follow from the others by Wilson's formula, and are not in the query.
-pub const COMPUTED: [&str; 7] = [
-    "low",
-    "high",
-    "before_low",
-    "before_high",
-    "recent_low",
-    "recent_high",
-    "health",
-];
+/// Columns that follow from the others, and are not in the query.
+pub const COMPUTED: [&str; 1] = ["health"];
 /// Days of the longest period: beyond it the query of a day sheet gets too long to be read.
 const LONGEST_DAYS: i64 = 1_100;
 /// Days of grace at most.
@@ -300,7 +292,7 @@ pub async fn read(tx: &mut Tx, asked: &Asked, frame: Frame<'_>) -> Result<Report
         false => 0,
     };
     let sql = format!(
-        "-- ringfence report {}, {from_text} to {to_text}{}; intervals follow by Wilson's formula (docs/figures.md)\n{}",
+        "-- ringfence report {}, {from_text} to {to_text}{}; low and high: Wilson's interval at 95 %\n{}",
         asked.name,
         // A code has no line breaks; what else it holds is a comment here.
         code.as_ref().map(|_| ", one client").unwrap_or_default(),

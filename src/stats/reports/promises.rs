@@ -1,6 +1,6 @@
 //! Promises to pay that came due, by client, agent and currency, and how they were kept.
 
-use super::{Body, Within, heads, with_interval};
+use super::{Body, Within, calls, heads, with_interval};
 use crate::{
     export::Cell,
     stats::report::wilson,
@@ -61,8 +61,9 @@ pub(super) async fn read(tx: &mut Tx, grace_days: u16, within: &Within<'_>) -> R
         ],
         sealed: false,
         sql: format!(
-            "SELECT client, agent, currency, promises, kept, kept_rate, promised, paid\nFROM ({}) AS due\n\
+            "SELECT client, agent, currency, promises, kept,\n       {},\n       promised, paid\nFROM ({}) AS due\n\
              ORDER BY client{collate}, agent{collate}, currency{collate}",
+            calls::rate("kept", "promises", ["kept_rate", "low", "high"]),
             filled(promises::statement(within.dialect).text, &due.args())
         ),
     })

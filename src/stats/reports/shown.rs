@@ -8,6 +8,37 @@ use crate::{
     stats::report::definition_json,
 };
 
+/// Heads and lines as a terminal shows them: each rate with the ends of its interval in one cell, on a line of its own.
+#[must_use]
+pub fn folded(
+    heads: &[String],
+    lines: impl Iterator<Item = Vec<Cell>>,
+) -> (Vec<String>, Vec<Vec<String>>) {
+    // A rate is followed by its two ends, which are called so.
+    let ends = |at: usize| {
+        let called = |n: usize, end: &str| heads.get(n).is_some_and(|head| head.ends_with(end));
+        called(at + 1, "low") && called(at + 2, "high")
+    };
+    let mut at = 0;
+    let mut columns = Vec::new();
+    while at < heads.len() {
+        columns.push((at, ends(at)));
+        at += if ends(at) { 3 } else { 1 };
+    }
+    let named = columns.iter().filter_map(|(at, _)| heads.get(*at).cloned());
+    let line = |cells: Vec<Cell>| {
+        let shown = |at: usize| cells.get(at).map(Cell::shown).unwrap_or_default();
+        let cell = |(at, folded): &(usize, bool)| match folded {
+            true if !shown(*at).is_empty() => {
+                format!("{}\n{}–{}", shown(*at), shown(at + 1), shown(at + 2))
+            }
+            _ => shown(*at),
+        };
+        columns.iter().map(cell).collect()
+    };
+    (named.collect(), lines.map(line).collect())
+}
+
 impl Report {
     /// The report as JSON: columns, lines, what they mean, and the query.
     #[must_use]
@@ -29,7 +60,7 @@ impl Report {
         self.rows.iter().chain(&self.total).cloned()
     }
 
-    /// What stands below a table or on a workbook's second sheet: notes, meanings, and the query.
+    /// What stands below a table, on a workbook's second sheet or beside CSV: notes, meanings, and the query.
     #[must_use]
     pub fn explained(&self) -> Vec<String> {
         let client = self.client.as_ref();
@@ -75,5 +106,25 @@ impl Report {
                 ("explained", &self.explained()),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_and_its_interval_share_a_cell() {
+        let heads = ["hour", "rate", "low", "high", "n"].map(String::from);
+        let line = |rate: Option<f64>| {
+            let rates = [rate, rate.map(|r| r - 0.1), rate.map(|r| r + 0.1)].map(Cell::Rate);
+            let mut line = vec![Cell::Int(9)];
+            line.extend(rates);
+            line.push(Cell::Int(2));
+            line
+        };
+        let (heads, rows) = folded(&heads, [line(Some(0.5)), line(None)].into_iter());
+        assert_eq!(heads, ["hour", "rate", "n"]);
+        assert_eq!(rows, [["9", "0.5000\n0.4000–0.6000", "2"], ["9", "", "2"]]);
     }
 }

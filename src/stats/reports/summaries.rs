@@ -113,7 +113,7 @@ FROM (SELECT COALESCE(a.team_id, 0) AS id FROM attempts a
      LEFT JOIN teams t ON t.id = k.id
 ORDER BY COALESCE(t.code, ''){collate}",
         stretches = day_sheet::stretches(within)?,
-        columns = calls::COLUMNS_OR_ZERO,
+        columns = calls::columns_or_zero(),
         from = within.from_text,
         to = within.to_text,
         facts = calls::facts(&["COALESCE(a.team_id, 0)"], within),
@@ -207,7 +207,7 @@ FROM clients c
                 FROM ({promises}) AS q GROUP BY client) AS p ON p.client = c.code
 WHERE (f.attempts IS NOT NULL OR r.refusals IS NOT NULL OR p.promises IS NOT NULL){client}
 ORDER BY c.code{collate}",
-        columns = calls::COLUMNS_OR_ZERO,
+        columns = calls::columns_or_zero(),
         facts = calls::facts(&["a.client_id"], within),
         promises = filled(promises::statement(within.dialect).text, &due.args()),
         collate = within.collate()

@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(3, "rules", "0003_rules.sql"),
     migration!(4, "figures", "0004_figures.sql"),
     migration!(5, "rules of people", "0005_rules_of_people.sql"),
+    migration!(6, "work", "0006_work.sql"),
 ];
 
 /// The schema of one database; `text` picks from SQLite's and PostgreSQL's.

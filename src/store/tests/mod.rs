@@ -14,6 +14,7 @@ pub(crate) mod postgres;
 mod report_house;
 mod reports;
 mod schedules;
+mod views;
 mod work;
 
 use std::sync::Arc;
@@ -85,6 +86,34 @@ impl Test {
         let options = Options {
             connections: 8,
             ..Options::new(Location::Postgres(address.into()))
+        };
+        Test {
+            db: Db::open(&options).await.unwrap(),
+            options,
+            place: Place::Server(server),
+        }
+    }
+}
+
+impl Test {
+    /// On a database that was prepared with `statements` beforehand; the connection looks through these schemas.
+    pub(crate) async fn postgres_beside(statements: &'static str, search_path: &str) -> Test {
+        use sqlx::Connection as _;
+        let server = tokio::task::spawn_blocking(postgres::Server::shared)
+            .await
+            .unwrap();
+        let address = server.create_database().await;
+        let mut connection = sqlx::PgConnection::connect(&address).await.unwrap();
+        sqlx::raw_sql(statements)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let path = search_path.replace(',', "%2C");
+        let url = format!("{address}?options=-c%20search_path%3D{path}");
+        let options = Options {
+            connections: 8,
+            ..Options::new(Location::Postgres(url.into()))
         };
         Test {
             db: Db::open(&options).await.unwrap(),

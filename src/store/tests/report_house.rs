@@ -4,6 +4,7 @@ use super::super::{
     agent_states::{self, Change, Doing},
     agents, attempts,
     attempts::Closing,
+    batches,
     contact_points::Target,
     contracts::{self, Tier},
     receipts,
@@ -13,7 +14,7 @@ use super::super::{
 use super::{DATE, NOW_MS, Test, attempt, call_id, case, number};
 use crate::{
     call::{Cause, Party},
-    ids::{AgentId, ReceiptId},
+    ids::{AgentId, BatchId, ClientId, ReceiptId},
     store::Tx,
 };
 
@@ -207,6 +208,13 @@ async fn work(test: &Test, house: &House) {
     tx.commit().await.unwrap();
 }
 
+/// The batch in which a client placed its cases.
+async fn batch(tx: &mut Tx, client: ClientId) -> BatchId {
+    batches::ensure(tx, client, "2026-11", NOW_MS)
+        .await
+        .unwrap()
+}
+
 /// Contracts of two clients, placements, repayments inside and outside of their cycles, promises.
 async fn money(test: &Test, house: &House) {
     let mut tx = test.db.begin().await.unwrap();
@@ -227,18 +235,16 @@ async fn money(test: &Test, house: &House) {
         let id = contracts::insert(&mut tx, client, code, "2026-01-01", None, &tiers, 0)
             .await
             .unwrap();
-        let placed = ["2026-08-31", "2026-11-30"][n];
-        let text = format!(
-            "UPDATE batches SET contract_id = {id}, placed_on = '{placed}' WHERE client_id = {client}"
-        );
-        run(&mut tx, text).await;
+        let lot = batch(&mut tx, client).await;
+        contracts::assign(&mut tx, lot, id).await.unwrap();
     }
-    let third = house.targets[2].client;
-    run(
-        &mut tx,
-        format!("UPDATE batches SET placed_on = '2026-11-15' WHERE client_id = {third}"),
-    )
-    .await;
+    for (n, placed_on) in ["2026-08-31", "2026-11-30", "2026-11-15"]
+        .into_iter()
+        .enumerate()
+    {
+        let lot = batch(&mut tx, house.targets[n].client).await;
+        batches::place(&mut tx, lot, placed_on).await.unwrap();
+    }
     // The first client's cycle ends on the last of November, the thirtieth.
     let days = [
         "2026-08-30",

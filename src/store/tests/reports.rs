@@ -9,6 +9,7 @@ use crate::{
     export::Cell,
     ids::ClientId,
     stats::{
+        caller_id_watch::Watch,
         report::wilson,
         reports::{self, Asked, COMPUTED, Frame, Name, Report, ReportError},
     },
@@ -106,43 +107,59 @@ fn int(report: &Report, line: &[Cell], head: &str) -> Option<i64> {
     }
 }
 
-/// What the query does not compute follows from what it does.
+/// The ends of each interval are Wilson's of the sums beside them.
 fn intervals(report: &Report) {
-    for (low, high, over, of, less) in [
-        ("low", "high", "connected", "attempts", "lost_ours"),
-        ("low", "high", "connected", "first_calls", "lost_ours"),
-        ("low", "high", "kept", "promises", ""),
+    let connected = ["connected", "first_calls", "attempts"];
+    let mut seen = 0;
+    for (rate, over, of, less) in [
+        ("connect_rate", connected[0], connected[1], "lost_ours"),
+        ("connect_rate", connected[0], connected[2], "lost_ours"),
+        ("raw_rate", "connected", "attempts", ""),
+        ("asr", "connected", "seizures", ""),
+        ("rpc_rate", "right_party", "connected", ""),
+        ("kept_rate", "kept", "promises", ""),
         (
-            "before_low",
-            "before_high",
+            "before_rate",
             "before_connected",
             "before_attempts",
             "before_lost_ours",
         ),
         (
-            "recent_low",
-            "recent_high",
+            "recent_rate",
             "recent_connected",
             "recent_attempts",
             "recent_lost_ours",
         ),
     ] {
+        let Some(n) = report.heads.iter().position(|head| head == rate) else {
+            continue;
+        };
+        assert!(report.heads[n + 1].ends_with("low") && report.heads[n + 2].ends_with("high"));
         for line in &report.rows {
             let int = |head| int(report, line, head);
             let (Some(over), Some(of)) = (int(over), int(of)) else {
                 continue;
             };
-            let rate = wilson(over, of - int(less).unwrap_or(0));
-            for (head, end) in [(low, rate.map(|r| r.low)), (high, rate.map(|r| r.high))] {
-                // Not every report shows an interval, and a client's is of its calls.
-                let n = report.heads.iter().position(|h| h == head);
-                let Some(n) = n.filter(|_| report.name != Name::Clients || !less.is_empty()) else {
-                    continue;
-                };
-                assert_eq!(line[n], Cell::Rate(end), "{head} of {line:?}");
-            }
+            let wanted = wilson(over, of - int(less).unwrap_or(0));
+            let wanted = [
+                wanted.map(|r| r.rate),
+                wanted.map(|r| r.low),
+                wanted.map(|r| r.high),
+            ];
+            assert_eq!(line[n..n + 3], wanted.map(Cell::Rate), "{rate} of {line:?}");
+            seen += 1;
         }
     }
+    let rates = ["connect_rate", "kept_rate", "before_rate"];
+    let has = report
+        .heads
+        .iter()
+        .any(|head| rates.contains(&head.as_str()));
+    assert!(
+        seen > 0 || !has || report.rows.is_empty(),
+        "{:?}",
+        report.heads
+    );
 }
 
 fn texts(report: &Report, head: &str) -> Vec<String> {
@@ -229,6 +246,21 @@ on_both! {
         let teams = report(Name::Teams).await;
         assert_eq!(texts(&teams, "team"), ["", "north", "south"]);
         assert_eq!(texts(&teams, "agents"), ["1", "2", "1"]);
+    }
+
+    async fn the_watch_tells_of_a_falling_caller_id_once(test: Test) {
+        let house = house(&test).await;
+        // Of the second number fewer are answered in the last of the 35 days.
+        let day = |n: i32| DATE.parse::<jiff::civil::Date>().unwrap().checked_add(jiff::Span::new().days(n)).unwrap();
+        let mut watch = Watch::default();
+        let mut look = async |n| {
+            let found = watch.look(&test.db, day(n), &house.zone).await.unwrap();
+            found.map(|found| (found.falling, found.new, found.until.to_string()))
+        };
+        assert_eq!(look(20).await, Some((0, 0, "2026-12-12".into())));
+        assert_eq!(look(34).await, Some((1, 1, "2026-12-26".into())));
+        assert_eq!(look(34).await, None, "it is judged once a day");
+        assert_eq!(look(35).await, Some((1, 0, "2026-12-27".into())), "it was told already");
     }
 
     async fn promises_are_kept_within_their_days_and_days_of_grace(test: Test) {

@@ -83,14 +83,20 @@ on_both! {
         assert_eq!(files(&dir), Vec::<String>::new());
         assert_eq!(writer(&test, root.path(), "a", FIRST_MS).once().await.unwrap(), 1);
         assert_eq!(writer(&test, root.path(), "a", FIRST_MS + 1_000).once().await.unwrap(), 0);
-        assert_eq!(files(&dir), ["daily_2026-11-23_1200.csv"]);
+        assert_eq!(files(&dir), ["daily_2026-11-23_1200.csv", "daily_2026-11-23_1200.csv.about.txt"]);
+        // CSV holds the table alone; what it means, and the query, stand beside it.
+        let about = std::fs::read_to_string(dir.join("daily_2026-11-23_1200.csv.about.txt")).unwrap();
+        for part in ["2026-11-21 to 2026-11-22", "connect_rate = connected / (attempts - lost_ours)", "FROM attempts a"] {
+            assert!(about.contains(part), "{part} not in {about}");
+        }
         let one = stored(&test, "daily").await;
         assert_eq!((one.next_at_ms, one.last_at_ms, one.last_error), (FIRST_MS + DAY_MS, Some(FIRST_MS), None));
         // Three days without a node: caught up once, for the last time.
         let late = FIRST_MS + 3 * DAY_MS + 60_000;
         assert_eq!(writer(&test, root.path(), "b", late).once().await.unwrap(), 1);
         assert_eq!(writer(&test, root.path(), "b", late).once().await.unwrap(), 0);
-        assert_eq!(files(&dir), ["daily_2026-11-23_1200.csv", "daily_2026-11-26_1200.csv"]);
+        assert_eq!(files(&dir).len(), 4);
+        assert!(files(&dir).contains(&"daily_2026-11-26_1200.csv".to_owned()));
         // The two days before: the first file is of days without calls, the second of days after them.
         assert_eq!(writer(&test, root.path(), "b", NOW_MS).once().await.unwrap(), 0);
         let (by_hand, daily) = (writer(&test, root.path(), "b", FIRST_MS), stored(&test, "daily").await);

@@ -1,10 +1,10 @@
 //! The day's work: who gets which case, bulk states, callbacks, what agents did, what is overdue and what came in.
 
 use super::super::{
-    agent_days, agent_states, agent_states::Change, agent_states::Doing, agents, allocations,
-    allocations::AllocationState, attempts, attempts::Closing, callbacks, callbacks::CallbackState,
-    callbacks::Move, callbacks::NewCallback, cases, selection, selection::CaseFilter, sql::Sql,
-    teams, work_clocks,
+    Dialect, agent_days, agent_states, agent_states::Change, agent_states::Doing, agents,
+    allocations, allocations::AllocationState, allocations::Decision, attempts, attempts::Closing,
+    callbacks, callbacks::CallbackState, callbacks::Move, callbacks::NewCallback, cases, selection,
+    selection::CaseFilter, sql::Sql, teams, work_clocks,
 };
 use super::{DATE, Floor, NOW_MS, Test, attempt, call_id, case, dial, floor, number, on_both};
 use crate::{
@@ -77,6 +77,50 @@ async fn house(test: &Test, n: u32) -> Floor {
     .await;
     tx.commit().await.unwrap();
     floor
+}
+
+/// Has the database refuse a statement about the 200th case, as if it went away; gives what takes that back.
+async fn breaks(test: &Test, table: &str, verb: &str) -> Vec<String> {
+    let (case, begin) = match table {
+        "cases" => ("id", "NEW.agent_id IS DISTINCT FROM OLD.agent_id AND"),
+        _ => ("case_id", ""),
+    };
+    let mut tx = test.db.begin().await.unwrap();
+    let (make, undo) = match tx.dialect() {
+        Dialect::Sqlite => (
+            vec![format!(
+                "CREATE TRIGGER breaks BEFORE {verb} ON {table} WHEN {begin} NEW.{case} = 200
+                 BEGIN SELECT RAISE(ABORT, 'away'); END"
+            )],
+            vec!["DROP TRIGGER breaks".to_owned()],
+        ),
+        Dialect::Postgres => (
+            vec![
+                "CREATE FUNCTION away() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''away''; END' LANGUAGE plpgsql".to_owned(),
+                format!(
+                    "CREATE TRIGGER breaks BEFORE {verb} ON {table} FOR EACH ROW WHEN ({begin} NEW.{case} = 200)
+                     EXECUTE FUNCTION away()"
+                ),
+            ],
+            vec![
+                format!("DROP TRIGGER breaks ON {table}"),
+                "DROP FUNCTION away()".to_owned(),
+            ],
+        ),
+    };
+    for text in make {
+        prepare(&mut tx, text.leak()).await;
+    }
+    tx.commit().await.unwrap();
+    undo
+}
+
+async fn mend(test: &Test, undo: &[String]) {
+    let mut tx = test.db.begin().await.unwrap();
+    for text in undo {
+        prepare(&mut tx, text.clone().leak()).await;
+    }
+    tx.commit().await.unwrap();
 }
 
 fn request(method: Method) -> Request {
@@ -158,14 +202,85 @@ on_both! {
         let clock = clock(NOW_MS);
         let (id, _) = allocate::plan(&test.db, &clock, &request(Method::EvenAmount), None, "lead").await.unwrap();
         let mut tx = test.db.begin().await.unwrap();
-        allocations::set_state(&mut tx, id, AllocationState::Planned, AllocationState::Running, NOW_MS).await.unwrap();
-        let (last, rows) = allocations::piece(&mut tx, id, CaseId::new(0), 30).await.unwrap().unwrap();
-        assert_eq!(rows, 30);
+        assert!(allocations::decide(&mut tx, id, Decision::Apply, "lead", NOW_MS).await.unwrap());
+        let last = allocations::piece(&mut tx, id, CaseId::new(0), 30).await.unwrap().unwrap();
         let piece = allocations::Piece { id, after: CaseId::new(0), last, actor: "lead", now_ms: NOW_MS };
         assert_eq!(allocations::apply(&mut tx, &piece).await.unwrap(), 30);
         tx.commit().await.unwrap();
         let done = allocate::apply(&test.db, &clock, id, "lead").await.unwrap();
         assert_eq!((done.changed, done.left), (70, 0));
+    }
+
+    async fn what_is_decided_of_an_allocation_is_done_to_its_end_by_whoever_comes_next(test: Test) {
+        house(&test, 300).await;
+        let clock = clock(NOW_MS);
+        let dealt = async || {
+            let mut tx = test.db.read().await.unwrap();
+            count(&mut tx, "SELECT COUNT(*) AS n FROM cases WHERE agent_id IS NOT NULL").await
+        };
+        let state = async |id| {
+            let mut tx = test.db.read().await.unwrap();
+            allocations::by_id(&mut tx, id).await.unwrap().map(|found| found.state)
+        };
+        let request = request(Method::EvenCount);
+        // The database goes away in the middle of the writing: nothing of the plan is there.
+        let break_at = breaks(&test, "allocation_items", "INSERT").await;
+        let broken = allocate::plan(&test.db, &clock, &request, None, "lead").await;
+        assert!(matches!(broken, Err(AllocateError::Store(_))), "{broken:?}");
+        mend(&test, &break_at).await;
+        let mut tx = test.db.read().await.unwrap();
+        assert_eq!(count(&mut tx, "SELECT (SELECT COUNT(*) FROM allocations) + (SELECT COUNT(*) FROM allocation_items) AS n").await, 0);
+        tx.rollback().await.unwrap();
+        // The process dies there: nobody sees what it wrote, and the next start sweeps.
+        let mut tx = test.db.begin().await.unwrap();
+        let half = allocations::insert(&mut tx, "even_count", "{}", "lead", NOW_MS).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(state(half).await, None);
+        assert!(matches!(allocate::apply(&test.db, &clock, half, "lead").await, Err(AllocateError::NotFound)));
+        assert_eq!(allocate::recover(&test.db, &clock).await.unwrap(), 1);
+        // In the middle of the carrying out: the next start does the rest, in the name of who decided.
+        let (id, _) = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
+        let break_at = breaks(&test, "cases", "UPDATE").await;
+        let broken = allocate::apply(&test.db, &clock, id, "boss").await;
+        assert!(matches!(broken, Err(AllocateError::Pending(_))), "{broken:?}");
+        let half = dealt().await;
+        assert!(half > 0 && half < 300, "{half}");
+        assert_eq!(state(id).await, Some(AllocationState::Running));
+        assert!(matches!(allocate::undo(&test.db, &clock, id, "lead").await, Err(AllocateError::Store(_))));
+        mend(&test, &break_at).await;
+        assert_eq!(allocate::recover(&test.db, &clock).await.unwrap(), 1);
+        assert_eq!((dealt().await, state(id).await), (300, Some(AllocationState::Done)));
+        // In the middle of the undoing: the next allocation does the rest before its own.
+        let break_at = breaks(&test, "cases", "UPDATE").await;
+        assert!(matches!(allocate::undo(&test.db, &clock, id, "boss").await, Err(AllocateError::Pending(_))));
+        assert_eq!(state(id).await, Some(AllocationState::Undoing));
+        mend(&test, &break_at).await;
+        let (next, _) = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
+        assert_eq!((dealt().await, state(id).await), (0, Some(AllocationState::Undone)));
+        assert_eq!(state(next).await, Some(AllocationState::Planned));
+        let mut tx = test.db.read().await.unwrap();
+        let once = "SELECT COUNT(*) AS n FROM (SELECT case_id FROM case_changes WHERE kind = 'allocation' AND actor = 'boss'
+                    GROUP BY case_id, reason HAVING COUNT(*) = 1) AS once";
+        assert_eq!(count(&mut tx, once).await, 600);
+        tx.rollback().await.unwrap();
+        assert_eq!(allocate::recover(&test.db, &clock).await.unwrap(), 0);
+    }
+
+    async fn who_allocates_meanwhile_is_not_taken_for_dead(test: Test) {
+        house(&test, 3).await;
+        let clock = clock(NOW_MS);
+        let (id, _) = allocate::plan(&test.db, &clock, &request(Method::EvenCount), None, "lead").await.unwrap();
+        let lock = test.db.allocation_lock().await.unwrap().unwrap();
+        let mut tx = test.db.begin().await.unwrap();
+        assert!(allocations::decide(&mut tx, id, Decision::Apply, "lead", NOW_MS).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(allocate::recover(&test.db, &clock).await.unwrap(), 0);
+        lock.release().await;
+        assert_eq!(allocate::apply(&test.db, &clock, id, "lead").await.unwrap().changed, 3);
+        // Who lost the lock and comes back finds that another has done it.
+        let mut tx = test.db.begin().await.unwrap();
+        let late = allocations::fence(&mut tx, id, Some(Decision::Apply), NOW_MS).await;
+        assert!(late.unwrap_err().is_unavailable());
     }
 
     async fn a_person_stays_with_whoever_has_it_and_held_cases_count(test: Test) {

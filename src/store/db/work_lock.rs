@@ -1,4 +1,4 @@
-//! The right to import: one import a database, whichever process runs it.
+//! The right to import, and the right to allocate: one of each a database, whichever process has it.
 
 use sqlx::{Postgres, Row as _, Transaction};
 
@@ -11,15 +11,33 @@ impl Db {
     ///
     /// # Errors
     /// The lock cannot be asked for.
-    pub async fn import_lock(&self) -> Result<Option<ImportLock>> {
-        const ACT: &str = "ask for the right to import";
+    pub async fn import_lock(&self) -> Result<Option<WorkLock>> {
+        self.work_lock("ask for the right to import", "-import", 7_306_648_123)
+            .await
+    }
+
+    /// The right to allocate, as [`Db::import_lock`].
+    ///
+    /// # Errors
+    /// The lock cannot be asked for.
+    pub async fn allocation_lock(&self) -> Result<Option<WorkLock>> {
+        let act = "ask for the right to allocate";
+        self.work_lock(act, "-allocation", 7_306_648_124).await
+    }
+
+    async fn work_lock(
+        &self,
+        act: &'static str,
+        suffix: &str,
+        key: i64,
+    ) -> Result<Option<WorkLock>> {
         match &self.pools {
             Pools::Sqlite { file, .. } => {
                 use std::os::unix::fs::OpenOptionsExt as _;
                 let failed =
-                    |e: std::io::Error| Error::from_sqlx(ACT, &self.name, &sqlx::Error::Io(e));
+                    |e: std::io::Error| Error::from_sqlx(act, &self.name, &sqlx::Error::Io(e));
                 let mut path = file.path.as_os_str().to_owned();
-                path.push("-import");
+                path.push(suffix);
                 let lock = std::fs::OpenOptions::new()
                     .write(true)
                     .create(true)
@@ -29,7 +47,7 @@ impl Db {
                     .map_err(failed)?;
                 match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
                 {
-                    Ok(()) => Ok(Some(ImportLock(Held::File(LockedFile(lock))))),
+                    Ok(()) => Ok(Some(WorkLock(Held::File(LockedFile(lock))))),
                     Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
                     Err(e) => Err(failed(e.into())),
                 }
@@ -37,23 +55,24 @@ impl Db {
             Pools::Postgres(pool) => {
                 let asked = async {
                     let mut tx = pool.begin().await?;
-                    let got: bool = sqlx::query("SELECT pg_try_advisory_xact_lock(7306648123)")
+                    let got: bool = sqlx::query("SELECT pg_try_advisory_xact_lock($1)")
+                        .bind(key)
                         .fetch_one(&mut *tx)
                         .await?
                         .try_get(0)?;
-                    Ok(got.then_some(ImportLock(Held::Session(tx))))
+                    Ok(got.then_some(WorkLock(Held::Session(tx))))
                 };
-                self.within(ACT, Some(self.patience * 2), asked).await
+                self.within(act, Some(self.patience * 2), asked).await
             }
         }
     }
 }
 
-/// The right to import, as long as it is kept.
+/// The right to do a bulk work, as long as it is kept.
 #[derive(Debug)]
-pub struct ImportLock(#[allow(dead_code, reason = "held until it is dropped")] Held);
+pub struct WorkLock(#[allow(dead_code, reason = "held until it is dropped")] Held);
 
-impl ImportLock {
+impl WorkLock {
     /// Gives the right back; when this returns somebody else can have it. Dropped, it ends a moment later.
     pub async fn release(self) {
         match self.0 {
