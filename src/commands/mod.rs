@@ -307,7 +307,8 @@ mod tests {
             .await
             .unwrap();
         assert!(
-            csv.starts_with("caller-id,attempts,") && csv.contains("\n'+861088880000,1,1,1,"),
+            csv.starts_with("\u{feff}caller-id,attempts,")
+                && csv.contains("\n'+861088880000,1,1,1,"),
             "{csv}"
         );
         let by_hour = run(&test, "stats connect-rate --by hour --format csv", 0)

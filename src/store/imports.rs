@@ -277,6 +277,17 @@ pub async fn sweep_some(tx: &mut Tx, import: i64, most: u32) -> Result<bool> {
     Ok(false)
 }
 
+/// The counts in a row of `imports`, or of [`super::rule_lists`].
+pub(super) fn read_counts(row: &super::Row) -> Result<Counts> {
+    Ok(Counts {
+        read: row.small("rows_read")?,
+        new: row.small("rows_new")?,
+        changed: row.small("rows_changed")?,
+        same: row.small("rows_same")?,
+        faulty: row.small("rows_faulty")?,
+    })
+}
+
 /// An import as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -315,13 +326,7 @@ pub async fn list(tx: &mut Tx, most: u32) -> Result<Vec<Line>> {
                 batch: row.get("batch")?,
                 file_name: row.get("file_name")?,
                 state: row.parse("state")?,
-                counts: Counts {
-                    read: row.small("rows_read")?,
-                    new: row.small("rows_new")?,
-                    changed: row.small("rows_changed")?,
-                    same: row.small("rows_same")?,
-                    faulty: row.small("rows_faulty")?,
-                },
+                counts: read_counts(row)?,
                 started_at_ms: row.get("started_at_ms")?,
                 ended_at_ms: row.get("ended_at_ms")?,
                 actor: row.get("actor")?,

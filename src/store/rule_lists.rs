@@ -6,7 +6,7 @@
 
 use super::{
     Error, Result, Tx,
-    imports::{Counts, State},
+    imports::{Counts, State, read_counts},
     many::Many,
     sql::Value,
 };
@@ -160,16 +160,6 @@ pub async fn unfinished(tx: &mut Tx) -> Result<Vec<(i64, State)>> {
 /// What became of the rows of a list so far.
 pub async fn counts(tx: &mut Tx, list: i64) -> Result<Counts> {
     read_counts(&tx.fetch_one(&COUNTS, args![list]).await?)
-}
-
-fn read_counts(row: &super::Row) -> Result<Counts> {
-    Ok(Counts {
-        read: row.small("rows_read")?,
-        new: row.small("rows_new")?,
-        changed: row.small("rows_changed")?,
-        same: row.small("rows_same")?,
-        faulty: row.small("rows_faulty")?,
-    })
 }
 
 /// A list as lists show it.
