@@ -9,22 +9,25 @@ use super::{
 };
 use crate::ids::ClientId;
 
-/// `$1` and `$2`: promised days; `$3`: days of grace; `$4`: client, 0 for all.
+/// `$1` and `$2`: promised days; `$3`: days of grace; `$4`: client, 0 for all. Materialized, or a promise's payments would be
+/// added up once for every column that uses the sum.
 macro_rules! promises {
     ($last_day:literal) => {
         concat!(
-            "SELECT c.code AS client, COALESCE(g.code, '') AS agent, p.currency, p.promises, p.kept,
+            "WITH promised AS MATERIALIZED (
+            SELECT n.client_id, n.agent_id, k.currency, n.promise_e4,
+                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                    WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND ", $last_day, ") AS paid_e4
+            FROM notes n JOIN cases k ON k.id = n.case_id
+            WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL
+                  AND (CAST($4 AS BIGINT) = 0 OR n.client_id = $4))
+SELECT c.code AS client, COALESCE(g.code, '') AS agent, p.currency, p.promises, p.kept,
        p.promised_e4 / 10000.0 AS promised, p.paid_e4 / 10000.0 AS paid,
        p.promised_e4, p.paid_e4
 FROM (SELECT client_id, agent_id, currency, COUNT(*) AS promises,
              COUNT(CASE WHEN paid_e4 >= promise_e4 THEN 1 END) AS kept,
              CAST(SUM(promise_e4) AS BIGINT) AS promised_e4, CAST(SUM(paid_e4) AS BIGINT) AS paid_e4
-      FROM (SELECT n.client_id, n.agent_id, k.currency, n.promise_e4,
-                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                    WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND ", $last_day, ") AS paid_e4
-            FROM notes n JOIN cases k ON k.id = n.case_id
-            WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL
-                  AND (CAST($4 AS BIGINT) = 0 OR n.client_id = $4)) AS promised
+      FROM promised
       GROUP BY client_id, agent_id, currency) AS p
      JOIN clients c ON c.id = p.client_id LEFT JOIN agents g ON g.id = p.agent_id")
     };

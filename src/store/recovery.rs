@@ -11,26 +11,27 @@ use super::{
 use crate::ids::ClientId;
 
 /// The sums of placed batches by client, contract, bucket and currency. `$1` and `$2`: first and last day of placement;
-/// `$3`: today; `$4`: client, 0 for all. Materialized, so that nothing is worked out twice of a case. A cycle ends on the same day three months later, or on that month's last.
+/// `$3`: today; `$4`: client, 0 for all. A cycle ends on the same day three months later, or on that month's last.
+/// PostgreSQL works nothing out twice of a case where `$counted` says MATERIALIZED; SQLite is quicker by a third without.
 macro_rules! sums {
-    ($cycle_end:literal) => {
+    ($cycle_end:literal, $counted:literal) => {
         concat!(
             "WITH cycles AS MATERIALIZED (
             SELECT b.id, b.contract_id, b.placed_on, ", $cycle_end, " AS cycle_end
             FROM batches b WHERE b.placed_on BETWEEN $1 AND $2 AND b.revealed_at_ms IS NOT NULL),
-           counted AS MATERIALIZED (
+           barred AS MATERIALIZED (
+            SELECT k.id FROM bars x JOIN debtors d ON d.person_id = x.subject_id JOIN cases k ON k.debtor_id = d.id
+            WHERE x.scope = 'person' AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL
+                  AND (x.client_id IS NULL OR x.client_id = k.client_id)
+            UNION SELECT subject_id FROM bars WHERE scope = 'case' AND kind IN ('deceased', 'suspected_fraud')
+                                                   AND lifted_at_ms IS NULL),
+           counted AS ", $counted, "(
             SELECT k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.cycle_end,
-                   CASE WHEN d.person_id IN (SELECT subject_id FROM bars WHERE scope = 'person' AND kind = 'deceased'
-                                             AND lifted_at_ms IS NULL AND client_id IS NULL)
-                          OR (d.person_id, k.client_id) IN (SELECT subject_id, client_id FROM bars WHERE scope = 'person'
-                                             AND kind = 'deceased' AND lifted_at_ms IS NULL AND client_id IS NOT NULL)
-                          OR k.id IN (SELECT subject_id FROM bars WHERE scope = 'case'
-                                      AND kind IN ('deceased', 'suspected_fraud') AND lifted_at_ms IS NULL)
-                        THEN 1 ELSE 0 END AS deducted,
+                   CASE WHEN k.id IN (SELECT id FROM barred) THEN 1 ELSE 0 END AS deducted,
                    (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
                     WHERE r.case_id = k.id AND r.currency = k.currency
                           AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end) AS repaid_e4
-            FROM cycles y JOIN cases k ON k.batch_id = y.id JOIN debtors d ON d.id = k.debtor_id
+            FROM cycles y JOIN cases k ON k.batch_id = y.id
             WHERE k.revealed_at_ms IS NOT NULL AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4))
       SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
              CAST(SUM(deducted) AS BIGINT) AS deducted_cases,
@@ -45,7 +46,7 @@ macro_rules! sums {
 
 /// Every step of the report in one statement: sums, terms, standing, fee.
 macro_rules! whole {
-    ($cycle_end:literal) => {
+    ($cycle_end:literal, $counted:literal) => {
         concat!(
             "SELECT client, contract, bucket, currency, cases, running, placed_e4 / 10000.0 AS placed, deducted_cases,
        deducted_e4 / 10000.0 AS deducted, repaid_e4 / 10000.0 AS repaid,
@@ -60,7 +61,7 @@ FROM (SELECT s.*, CASE WHEN base_bp IS NULL OR notified_e4 <= 0 THEN ''
       FROM (SELECT c.code AS client, COALESCE(o.code, '') AS contract, f.bucket, f.currency, f.cases, f.running, f.placed_e4,
                    f.deducted_cases, f.deducted_e4, f.repaid_e4, f.placed_e4 - f.deducted_e4 AS notified_e4,
                    t.base_bp, t.minimum_bp, t.fee_bp, t.reduced_bp
-            FROM (", sums!($cycle_end), ") AS f
+            FROM (", sums!($cycle_end, $counted), ") AS f
                  JOIN clients c ON c.id = f.client_id LEFT JOIN contracts o ON o.id = f.contract_id
                  LEFT JOIN contract_tiers t ON t.contract_id = f.contract_id AND t.bucket = f.bucket) AS s) AS report"
         )
@@ -72,24 +73,32 @@ const SQLITE: [Sql; 2] = [
     Sql {
         act: ACT,
         text: sums!(
-            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))"
+            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))",
+            ""
         ),
     },
     Sql {
         act: ACT,
         text: whole!(
-            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))"
+            "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))",
+            ""
         ),
     },
 ];
 const POSTGRES: [Sql; 2] = [
     Sql {
         act: ACT,
-        text: sums!("to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')"),
+        text: sums!(
+            "to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')",
+            "MATERIALIZED "
+        ),
     },
     Sql {
         act: ACT,
-        text: whole!("to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')"),
+        text: whole!(
+            "to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')",
+            "MATERIALIZED "
+        ),
     },
 ];
 
