@@ -60,6 +60,21 @@ fn main() {
             idle.p99_ms(),
             idle.0.len()
         );
+        // A line of what one command took, which said that it did what it was to do.
+        let measure = |mut child: Child, began: Instant, what: &str, said: &str| {
+            let waits = runtime.block_on(home.time_writes(Some(&mut child)));
+            let took = began.elapsed().as_secs_f64();
+            let text = fs::read_to_string(home.dir.join("out")).unwrap();
+            assert!(text.contains(said), "{text}");
+            println!(
+                "{name:12} {what:28} {took:>8.1} {:>9.0} {:>8.0} {:>9.1} ms {:>9.1} ms {:>8}",
+                f64::from(rows) / took,
+                waits.1 as f64 / 1024.0,
+                waits.longest_ms(),
+                waits.p99_ms(),
+                waits.0.len()
+            );
+        };
         for (what, file, kind) in [
             ("CSV, all new", &csv, "cases"),
             ("CSV again, nothing new", &csv, "cases"),
@@ -72,19 +87,8 @@ fn main() {
                 "bank"
             };
             let began = Instant::now();
-            let mut child = home.import(file, kind, client);
-            let waits = runtime.block_on(home.time_writes(Some(&mut child)));
-            let took = began.elapsed().as_secs_f64();
-            let text = fs::read_to_string(home.dir.join("out")).unwrap();
-            assert!(text.contains(&format!("{rows} rows:")), "{text}");
-            println!(
-                "{name:12} {what:28} {took:>8.1} {:>9.0} {:>8.0} {:>9.1} ms {:>9.1} ms {:>8}",
-                f64::from(rows) / took,
-                waits.1 as f64 / 1024.0,
-                waits.longest_ms(),
-                waits.p99_ms(),
-                waits.0.len()
-            );
+            let child = home.import(file, kind, client);
+            measure(child, began, what, &format!("{rows} rows:"));
         }
         runtime.block_on(home.hire());
         let among: Vec<String> = (0..AGENTS)
@@ -100,19 +104,8 @@ fn main() {
             ("undone", vec!["undo", "1"], "went back"),
         ] {
             let began = Instant::now();
-            let mut child = home.allocate(&arguments);
-            let waits = runtime.block_on(home.time_writes(Some(&mut child)));
-            let took = began.elapsed().as_secs_f64();
-            let text = fs::read_to_string(home.dir.join("out")).unwrap();
-            assert!(text.contains(said), "{text}");
-            println!(
-                "{name:12} {what:28} {took:>8.1} {:>9.0} {:>8.0} {:>9.1} ms {:>9.1} ms {:>8}",
-                f64::from(rows) / took,
-                waits.1 as f64 / 1024.0,
-                waits.longest_ms(),
-                waits.p99_ms(),
-                waits.0.len()
-            );
+            let child = home.allocate(&arguments);
+            measure(child, began, what, said);
         }
     }
     println!(
