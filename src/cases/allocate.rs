@@ -168,17 +168,14 @@ async fn stage(
     plan: &allocation::Plan,
     actor: &str,
 ) -> Result<(), store::Error> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     let mut rest = plan.given.as_slice();
     while !rest.is_empty() {
         let (piece, later) = rest.split_at((pace.rows() as usize).min(rest.len()));
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         allocations::fence(&mut tx, id, None, clock.wall_ms()).await?;
         allocations::insert_items(&mut tx, id, piece).await?;
-        tx.commit().await?;
-        pace.after(clock.monotonic().saturating_duration_since(began));
+        pace.commit(tx).await?;
         rest = later;
     }
     let now_ms = clock.wall_ms();
@@ -275,13 +272,12 @@ async fn in_pieces(
     decision: Decision,
     actor: &str,
 ) -> Result<(u64, Duration), store::Error> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     let mut after = CaseId::new(0);
     let mut changed = 0;
     loop {
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let (began, now_ms) = (clock.monotonic(), clock.wall_ms());
+        let mut tx = pace.begin().await?;
+        let now_ms = clock.wall_ms();
         allocations::fence(&mut tx, id, Some(decision), now_ms).await?;
         let Some(last) = allocations::piece(&mut tx, id, after, pace.rows()).await? else {
             allocations::end(&mut tx, id, decision, now_ms).await?;
@@ -299,8 +295,7 @@ async fn in_pieces(
             Decision::Apply => allocations::apply(&mut tx, &piece).await?,
             Decision::Undo => allocations::undo(&mut tx, &piece).await?,
         };
-        tx.commit().await?;
-        pace.after(clock.monotonic().saturating_duration_since(began));
+        pace.commit(tx).await?;
         after = last;
     }
 }
@@ -346,17 +341,14 @@ async fn recover_locked(
 
 /// Takes away a plan that was not shown.
 async fn sweep(db: &Db, clock: &Clock, id: AllocationId) -> Result<(), store::Error> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     loop {
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         let more = allocations::sweep_some(&mut tx, id, pace.rows()).await?;
-        tx.commit().await?;
+        pace.commit(tx).await?;
         if !more {
             return Ok(());
         }
-        pace.after(clock.monotonic().saturating_duration_since(began));
     }
 }
 

@@ -96,20 +96,17 @@ pub async fn act(
         reason,
         now_ms,
     };
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     let mut changed = 0;
     let mut rest = cases;
     while !rest.is_empty() {
         let size = (pace.rows() as usize).min(rest.len());
         let (piece, later) = rest.split_at(size);
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         for chunk in piece.chunks(CHUNK) {
             changed += case_states::act(&mut tx, chunk, act, &why).await?;
         }
-        tx.commit().await?;
-        pace.after(clock.monotonic().saturating_duration_since(began));
+        pace.commit(tx).await?;
         rest = later;
     }
     Ok(Done {

@@ -1,18 +1,23 @@
 //! `ringfence cases`: bringing cases in, and looking at what is there.
 //!
 //! One file a group of verbs: `bring` (imports and templates), `look` (lists, exact search, one case),
-//! `elsewhere` (a foreign case store), `terms` (contracts).
+//! `elsewhere` (a foreign case store), `terms` (contracts), `work` (the day's work: allocation, many cases at once,
+//! overdue lists, major matters).
 
+mod allocation;
 mod bring;
 mod elsewhere;
 mod look;
+mod matters;
 mod terms;
+mod which;
+mod work;
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
-use super::{ACTOR, cases_work};
+use super::ACTOR;
 use crate::{
     cases::fields::FieldKey,
     clock::Clock,
@@ -69,9 +74,9 @@ pub enum CasesCommand {
     },
     /// List and enter contracts with clients, put batches under them, and say when batches were placed
     Contracts(terms::ContractsArgs),
-    /// The day's work: `cases_work`
+    /// The day's work
     #[command(flatten)]
-    Work(cases_work::WorkCommand),
+    Work(work::WorkCommand),
 }
 
 /// What the commands work with.
@@ -125,15 +130,7 @@ pub async fn run(
             elsewhere::pull(&client, placed_on, context, out).await
         }
         CasesCommand::Contracts(args) => terms::run(args, context, out).await,
-        CasesCommand::Work(command) => {
-            let work = cases_work::Context {
-                db: context.db,
-                clock: &context.clock,
-                zone: &context.zone,
-                limits: &context.limits,
-            };
-            cases_work::run(command, &work, out).await
-        }
+        CasesCommand::Work(command) => work::run(command, context, out).await,
     }
 }
 

@@ -7,7 +7,6 @@ pub mod agents;
 pub mod agreements;
 pub mod bars;
 pub mod cases;
-pub mod cases_work;
 pub mod check;
 pub mod demo;
 mod desk;

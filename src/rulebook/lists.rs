@@ -152,12 +152,10 @@ async fn counted(db: &Db, id: i64) -> store::Result<Counts> {
 
 /// Notes the rows in pieces.
 async fn stage(db: &Db, clock: &Clock, id: i64, rows: Rows<'_>, by: By<'_>) -> store::Result<()> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     let mut at = 0;
     while at < rows.len() {
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         let mut piece = Vec::new();
         for _ in 0..pace.rows() {
             let Some(row) = rows.waiting(&mut tx, at, by).await? else {
@@ -171,8 +169,7 @@ async fn stage(db: &Db, clock: &Clock, id: i64, rows: Rows<'_>, by: By<'_>) -> s
             piece.push((at as u64, body));
         }
         rule_lists::stage(&mut tx, id, piece).await?;
-        tx.commit().await?;
-        pace.after(clock.monotonic() - began);
+        pace.commit(tx).await?;
     }
     Ok(())
 }
@@ -200,11 +197,9 @@ async fn decide(db: &Db, id: i64, new: &NewList<'_>, by: By<'_>) -> store::Resul
 
 /// Carries out what was decided.
 async fn apply(db: &Db, clock: &Clock, id: i64) -> store::Result<()> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     loop {
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         let staged = rule_lists::staged(&mut tx, id, pace.rows()).await?;
         let mut became = Counts::default();
         for (_, body) in &staged {
@@ -220,11 +215,10 @@ async fn apply(db: &Db, clock: &Clock, id: i64) -> store::Result<()> {
             Some((last, _)) => rule_lists::unstage(&mut tx, id, *last, &became).await?,
             None => rule_lists::end(&mut tx, id, State::Done, clock.wall_ms()).await?,
         }
-        tx.commit().await?;
+        pace.commit(tx).await?;
         if staged.is_empty() {
             return Ok(());
         }
-        pace.after(clock.monotonic() - began);
     }
 }
 
@@ -285,20 +279,17 @@ async fn recover_locked(db: &Db, clock: &Clock) -> store::Result<usize> {
 
 /// Takes away everything that an undecided list has noted. Numbers stay: one without a person says nothing about anybody.
 async fn sweep(db: &Db, clock: &Clock, id: i64) -> store::Result<()> {
-    let mut pace = Pace::new(db.one_writer());
+    let mut pace = Pace::new(db, clock);
     loop {
-        pace.turn().await;
-        let mut tx = db.begin().await?;
-        let began = clock.monotonic();
+        let mut tx = pace.begin().await?;
         let more = rule_lists::sweep_some(&mut tx, id, pace.rows()).await?;
         if !more {
             rule_lists::end(&mut tx, id, State::BrokenOff, clock.wall_ms()).await?;
         }
-        tx.commit().await?;
+        pace.commit(tx).await?;
         if !more {
             return Ok(());
         }
-        pace.after(clock.monotonic() - began);
     }
 }
 

@@ -8,7 +8,7 @@
 //! calls; of agents' days, one agent's. Until the last of them is written, the hours of a day may be right already and
 //! the day not; nothing is ever worse than it was.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -56,13 +56,12 @@ pub async fn rebuild(
     clock: &Clock,
     mut told: impl FnMut(&str, usize),
 ) -> Result<Rebuilt> {
-    let (mut done, mut pace) = (Rebuilt::default(), Pace::new(db.one_writer()));
-    claim(db, holder, clock).await?;
+    let mut work = Work::begin(db, holder, clock).await?;
     let mut tx = db.read().await?;
     let dates = rollups::dates(&mut tx, from, to).await?;
     tx.rollback().await?;
     for date in dates {
-        claim(db, holder, clock).await?;
+        work.claim().await?;
         let mut tx = db.read().await?;
         let lacking = Day::read(&mut tx, &date).await?.lacking();
         tx.rollback().await?;
@@ -73,20 +72,14 @@ pub async fn rebuild(
             for (row, date, sums) in piece {
                 changes.add(row.clone(), date, *sums);
             }
-            pace.turn().await;
-            let (mut tx, began) = begin(db, holder, clock).await?;
+            let mut tx = work.piece().await?;
             rollups::add(&mut tx, &changes).await?;
-            tx.commit().await?;
-            pace.after(clock.monotonic() - began);
+            work.pace.commit(tx).await?;
         }
-        done.days += 1;
-        done.changed_days += usize::from(written > 0);
-        done.rows += written;
+        work.day(written);
         told(&date, written);
     }
-    done.longest = pace.longest();
-    free(db, holder).await?;
-    Ok(done)
+    work.end().await
 }
 
 /// Makes agents' days from `from` to `to` (both included) what their stretches add up to, in days of `zone`. `told` hears
@@ -102,33 +95,89 @@ pub async fn rebuild_agents_days(
     clock: &Clock,
     mut told: impl FnMut(&str, usize),
 ) -> Result<Rebuilt> {
-    let (mut done, mut pace) = (Rebuilt::default(), Pace::new(db.one_writer()));
-    claim(db, holder, clock).await?;
+    let mut work = Work::begin(db, holder, clock).await?;
     let mut tx = db.read().await?;
     let (days, longest_ms) = day_sheets::days(&mut tx, zone, from, to).await?;
     tx.rollback().await?;
     for date in days {
-        claim(db, holder, clock).await?;
+        work.claim().await?;
         let mut tx = db.read().await?;
         let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
         tx.rollback().await?;
         let lacking: Vec<Spent> = differences.into_iter().map(|d| d.lacking).collect();
         let written = lacking.len();
         for piece in pieces(lacking, |spent| spent.agent.get()) {
-            pace.turn().await;
-            let (mut tx, began) = begin(db, holder, clock).await?;
+            let mut tx = work.piece().await?;
             agent_days::add_days(&mut tx, &piece).await?;
-            tx.commit().await?;
-            pace.after(clock.monotonic() - began);
+            work.pace.commit(tx).await?;
         }
-        done.days += 1;
-        done.changed_days += usize::from(written > 0);
-        done.rows += written;
+        work.day(written);
         told(&date, written);
     }
-    done.longest = pace.longest();
-    free(db, holder).await?;
-    Ok(done)
+    work.end().await
+}
+
+/// A rebuild under way, which holds the claim.
+struct Work<'a> {
+    db: &'a Db,
+    holder: &'a str,
+    clock: &'a Clock,
+    pace: Pace<'a>,
+    done: Rebuilt,
+}
+
+impl<'a> Work<'a> {
+    async fn begin(db: &'a Db, holder: &'a str, clock: &'a Clock) -> Result<Self> {
+        let work = Self {
+            db,
+            holder,
+            clock,
+            pace: Pace::new(db, clock),
+            done: Rebuilt::default(),
+        };
+        work.claim().await?;
+        Ok(work)
+    }
+
+    /// Keeps others out for a while longer.
+    async fn claim(&self) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        self.renew(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// A transaction that writes, with the claim renewed in it.
+    async fn piece(&mut self) -> Result<Tx> {
+        let mut tx = self.pace.begin().await?;
+        self.renew(&mut tx).await?;
+        Ok(tx)
+    }
+
+    async fn renew(&self, tx: &mut Tx) -> Result<()> {
+        let now_ms = self.clock.wall_ms();
+        if claims::take(tx, CLAIM, self.holder, now_ms + CLAIM_MS, now_ms).await? {
+            return Ok(());
+        }
+        Err(Error::Unavailable {
+            act: "rebuild the figures",
+            cause: "another rebuild is at work".into(),
+            remedy: "wait until it is done, at most two minutes after it died".into(),
+        })
+    }
+
+    fn day(&mut self, written: usize) {
+        self.done.days += 1;
+        self.done.changed_days += usize::from(written > 0);
+        self.done.rows += written;
+    }
+
+    async fn end(mut self) -> Result<Rebuilt> {
+        self.done.longest = self.pace.longest();
+        let mut tx = self.db.begin().await?;
+        claims::free(&mut tx, CLAIM, self.holder).await?;
+        tx.commit().await?;
+        Ok(self.done)
+    }
 }
 
 /// What of a day has to become right at once: an hour, the day, its first calls.
@@ -157,39 +206,6 @@ fn pieces<T, K: Ord>(mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Vec<Vec<T>> {
         }
     }
     pieces
-}
-
-/// A transaction that writes, with the claim renewed in it, and when it began.
-async fn begin(db: &Db, holder: &str, clock: &Clock) -> Result<(Tx, Instant)> {
-    let mut tx = db.begin().await?;
-    let (began, now_ms) = (clock.monotonic(), clock.wall_ms());
-    if claims::take(&mut tx, CLAIM, holder, now_ms + CLAIM_MS, now_ms).await? {
-        Ok((tx, began))
-    } else {
-        Err(taken())
-    }
-}
-
-async fn free(db: &Db, holder: &str) -> Result<()> {
-    let mut tx = db.begin().await?;
-    claims::free(&mut tx, CLAIM, holder).await?;
-    tx.commit().await
-}
-
-async fn claim(db: &Db, holder: &str, clock: &Clock) -> Result<()> {
-    let now_ms = clock.wall_ms();
-    let mut tx = db.begin().await?;
-    let ours = claims::take(&mut tx, CLAIM, holder, now_ms + CLAIM_MS, now_ms).await?;
-    tx.commit().await?;
-    if ours { Ok(()) } else { Err(taken()) }
-}
-
-fn taken() -> Error {
-    Error::Unavailable {
-        act: "rebuild the figures",
-        cause: "another rebuild is at work".into(),
-        remedy: "wait until it is done, at most two minutes after it died".into(),
-    }
 }
 
 #[cfg(test)]

@@ -16,9 +16,7 @@ use crate::{
     },
 };
 
-#[path = "gate_speed.rs"]
 mod speed;
-#[path = "gate_year.rs"]
 mod year;
 
 /// A node with a clock and connections of its own.

@@ -1,0 +1,139 @@
+//! What updates, repayments and identity numbers change in what is known.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::{
+    ids::CaseId,
+    policy::CaseState,
+    store::{cases, tests::on_both},
+};
+
+on_both! {
+    async fn updates_change_what_they_may_and_leave_a_history(test: Test) {
+        let keys = keys();
+        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        let known = dump(&test).await;
+        let text = "案件编号,最新欠款,利息,新电话,新地址,征信\nC1,1100.75,20,13811138111,天津市2号,M3\nC2,200,,,,\n";
+        let done = bring(&test, keys.path(), file("updates", text)).await.unwrap();
+        assert_eq!((done.counts.new, done.counts.changed, done.counts.same), (1, 0, 1));
+        let after = dump(&test).await;
+        let new: Vec<_> = after.iter().filter(|line| !known.contains(line)).cloned().collect();
+        assert_eq!(new, [
+            "address 王小明 home 天津市2号".to_owned(),
+            "case C1 D1 B1 open 10005000 11007500 200000 0 北京 {\"credit\":\"M3\",\"product\":\"金卡\"} 1111 王小明 to_180".into(),
+            "change update {\"balance\":\"1000.50\",\"interest\":\"10.00\"} {\"balance\":\"1100.75\",\"fields\":[\"credit\"],\"interest\":\"20.00\",\"new_addresses\":1,\"new_numbers\":1}".into(),
+            "point C1 王小明 debtor +8613811138111".into(),
+        ]);
+        bring(&test, keys.path(), file("updates", text)).await.unwrap();
+        assert_eq!(dump(&test).await, after);
+        // The cases' own file again: it overwrites no amount that is known better by now.
+        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        assert_eq!(dump(&test).await, after);
+        let unknown = bring(&test, keys.path(), file("updates", "案件编号,利息\nC9,1\n")).await.unwrap_err();
+        assert!(faults(unknown)[0].2.contains("no such case"));
+    }
+
+    async fn two_debtors_with_one_identity_number_are_one_person_whenever_that_is_learned(test: Test) {
+        let keys = keys();
+        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        let other = "案件编号,客户号,姓名,身份证号,委案金额\nX1,E1,王小明,,5\nX2,E2,N,,6\n";
+        bring(&test, keys.path(), File { client: "other", ..file("credit-card", other) }).await.unwrap();
+        let persons = |lines: Vec<String>| -> Vec<String> {
+            let of = lines.into_iter().filter(|line| line.starts_with("person "));
+            of.map(|line| line.chars().rev().take(1).collect()).collect()
+        };
+        assert_eq!(persons(dump(&test).await), ["1", "1", "1", "1"]);
+        execute(&test, "INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor)
+            SELECT 'person', person_id, 'do_not_call', 'asked', 0, 't' FROM debtors WHERE reference = 'E1'").await;
+        let known = "案件编号,客户号,姓名,身份证号,委案金额\nX1,E1,王小明,110105491231002,5\n";
+        bring(&test, keys.path(), File { client: "other", ..file("credit-card", known) }).await.unwrap();
+        let mut counts = persons(dump(&test).await);
+        counts.sort();
+        assert_eq!(counts, ["1", "1", "2"]);
+        let mut tx = test.db.read().await.unwrap();
+        let barred = Sql { act: "x", text: "SELECT COUNT(*) AS n FROM bars b JOIN debtors d ON d.person_id = b.subject_id" };
+        assert_eq!(tx.fetch_one(&barred, vec![]).await.unwrap().get::<i64>("n").unwrap(), 2, "the bar went with him");
+        tx.rollback().await.unwrap();
+        // A new case of a debtor who is known, and whose number is told only now.
+        let later = "案件编号,客户号,姓名,身份证号,委案金额\nX3,E2,N,11010519491231002X,6\n";
+        bring(&test, keys.path(), File { client: "other", ..file("credit-card", later) }).await.unwrap();
+        let mut counts = persons(dump(&test).await);
+        counts.sort();
+        assert_eq!(counts, ["1", "3"]);
+        let wrong = "案件编号,客户号,姓名,身份证号,委案金额\nX4,E2,N,440524188001010014,6\n";
+        let wrong = bring(&test, keys.path(), File { client: "other", ..file("credit-card", wrong) }).await;
+        assert!(faults(wrong.unwrap_err())[0].2.contains("another identity number"));
+    }
+
+    async fn a_repayment_that_settles_ends_the_case_and_its_callbacks(test: Test) {
+        let keys = keys();
+        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        execute(&test, "INSERT INTO agents (code, name, extension, created_at_ms) VALUES ('A1', 'A', '8001', 0)").await;
+        execute(&test, "INSERT INTO callbacks (case_id, contact_point_id, agent_id, due_at_ms, state, created_at_ms, created_by, changed_at_ms)
+            SELECT p.case_id, MIN(p.id), (SELECT id FROM agents), 5, 'queued', 0, 't', 0 FROM contact_points p GROUP BY p.case_id").await;
+        let text = "案件编号,流水号,还款金额,还款日期,是否结清\n\
+            C1,P1,1000,2026-11-20,\nC2,P2,50,2026-11-20,是\nC1,P1,1000,2026-11-20,\n";
+        let done = bring(&test, keys.path(), file("repayments", text)).await.unwrap();
+        assert_eq!((done.counts.new, done.counts.same, done.settled), (2, 1, 1));
+        let queued = async |test: &Test| {
+            let text = "SELECT c.reference || ' ' || b.state AS line FROM callbacks b JOIN cases c ON c.id = b.case_id ORDER BY 1";
+            let mut tx = test.db.read().await.unwrap();
+            let rows = tx.fetch_all(&Sql { act: "x", text }, vec![]).await.unwrap();
+            rows.iter().map(|row| row.get::<String>("line").unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(queued(&test).await, ["C1 queued", "C2 cancelled"]);
+        let rest = "案件编号,流水号,还款金额,还款日期\nC1,P3,0.20,2026-11-21\nC1,P4,0.30,2026-11-21\n";
+        assert_eq!(bring(&test, keys.path(), file("repayments", rest)).await.unwrap().settled, 1);
+        assert_eq!(queued(&test).await, ["C1 cancelled", "C2 cancelled"]);
+        let after = dump(&test).await;
+        assert!(after.contains(&"change state {\"state\":\"open\"} {\"state\":\"settled\"}".to_owned()));
+        assert_eq!(bring(&test, keys.path(), file("repayments", rest)).await.unwrap().counts.same, 2);
+        assert_eq!(dump(&test).await, after);
+        let mut tx = test.db.read().await.unwrap();
+        let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+        assert!(lines.iter().all(|line| line.case.state == CaseState::Settled));
+        tx.rollback().await.unwrap();
+        for (bad, said) in [
+            ("C1,P3,9,2026-11-21", "on file with another"),
+            ("C9,P9,9,2026-11-21", "no such case"),
+        ] {
+            let text = format!("案件编号,流水号,还款金额,还款日期\n{bad}\n");
+            let error = bring(&test, keys.path(), file("repayments", &text)).await.unwrap_err();
+            assert!(faults(error)[0].2.contains(said));
+        }
+    }
+
+    async fn a_balance_of_nothing_settles_too(test: Test) {
+        let keys = keys();
+        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        let done = bring(&test, keys.path(), file("updates", "案件编号,最新欠款\nC1,0\n")).await.unwrap();
+        assert_eq!(done.settled, 1);
+        assert!(dump(&test).await.iter().any(|line| line.starts_with("case C1 D1 B1 settled")));
+    }
+
+    async fn a_case_with_nothing_owed_enters_settled_and_is_settled_by_an_update_to_nothing_or_less(test: Test) {
+        let keys = keys();
+        let text = "case,debtor,name,relation,number,balance\n\
+            C1,D1,N,debtor,13800138001,5\nC2,D2,N,debtor,13800138002,0\nC3,D3,N,debtor,13800138003,-1\n\
+            C4,D4,N,debtor,13800138004,\nC5,D5,N,debtor,13800138005,7\n";
+        let done = bring(&test, keys.path(), file(WITH_STATE, text)).await.unwrap();
+        assert_eq!((done.new_cases, done.settled), (5, 2));
+        let states = async || {
+            let mut tx = test.db.read().await.unwrap();
+            let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+            lines.into_iter().map(|line| line.case.state == CaseState::Settled).collect::<Vec<_>>()
+        };
+        assert_eq!(states().await, [false, true, true, false, false]);
+        let entered = dump(&test).await.into_iter().filter(|line| line.starts_with("change state {} {\"state\":\"settled\"}"));
+        assert_eq!(entered.count(), 2);
+        // Of C4 nobody told a balance: that nothing is owed on it is news, once.
+        let update = "案件编号,最新欠款\nC1,-0.01\nC3,-1\nC4,0\n";
+        let done = bring(&test, keys.path(), file("updates", update)).await.unwrap();
+        assert_eq!((done.counts.changed, done.settled), (2, 2));
+        assert_eq!(states().await, [true, true, true, true, false]);
+        let before = dump(&test).await;
+        let done = bring(&test, keys.path(), file("updates", update)).await.unwrap();
+        assert_eq!((done.counts.same, done.settled), (3, 0));
+        assert_eq!(dump(&test).await, before);
+    }
+}
