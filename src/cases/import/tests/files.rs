@@ -114,7 +114,7 @@ on_both! {
     async fn a_batch_bears_the_day_it_was_placed_on(test: Test) {
         let client = client(&test, "bank").await;
         let bring = async |batch: &str, placed| {
-            let job = Job { placed, ..job(client.clone(), WITH_STATE, rows_of(WITH_STATE, b"")) };
+            let job = Job { placed, ..job(client.clone(), WITH_STATE, rows_of(WITH_STATE, b"case\n")) };
             let clock = clock();
             let mut import = Import::new(&test.db, &clock, &job);
             import.begin(Some(batch), None, "f", "0").await.map(drop)
