@@ -205,7 +205,7 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// What bars an attempt at `$2`: the same that [`super::bars::active_for`] finds.
+/// What bars an attempt at `$2`: the same that [`super::bars::active_for`] finds, and joined in the same way.
 macro_rules! bars {
     ($attempt:literal) => {
         concat!(
@@ -220,9 +220,10 @@ macro_rules! bars {
                    UNION SELECT 'person', h.id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
                          JOIN persons h ON h.identity_hash = t.identity_hash
                          WHERE p.number_id = ", $attempt, ".number_id) AS s
-                  JOIN bars x ON x.scope = s.scope AND x.subject_id = s.subject
-             WHERE x.lifted_at_ms IS NULL AND (x.until_ms IS NULL OR x.until_ms > $2)
-               AND (x.client_id IS NULL OR x.client_id = ", $attempt, ".client_id)"
+                  LEFT JOIN bars x ON x.scope = s.scope AND x.subject_id = s.subject AND x.lifted_at_ms IS NULL
+                       AND (x.until_ms IS NULL OR x.until_ms > $2)
+                       AND (x.client_id IS NULL OR x.client_id = ", $attempt, ".client_id)
+             WHERE COALESCE(x.id, 0) <> 0"
         )
     };
 }

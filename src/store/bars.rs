@@ -172,7 +172,8 @@ statements! {
                 OR ($2 = 'number' AND EXISTS (SELECT 1 FROM contact_points p JOIN cases c ON c.id = p.case_id
                     WHERE p.number_id = $3 AND c.client_id = u.client_id)))";
     /// The persons are those that the number counts for ([`super::facts::persons`]). When a bar was entered does not
-    /// matter: the clock of the node that entered it may be ahead of ours.
+    /// matter: the clock of the node that entered it may be ahead of ours. An outer join, for PostgreSQL may not turn it
+    /// round and go through all bars.
     ACTIVE("look up what bars a call") =
         "SELECT b.id, b.scope, b.kind, b.from_ms
          FROM (SELECT 'number' AS scope, CAST($1 AS BIGINT) AS subject
@@ -183,9 +184,9 @@ statements! {
                UNION SELECT 'person', h.id FROM contact_points p JOIN contacts t ON t.id = p.contact_id
                      JOIN persons h ON h.identity_hash = t.identity_hash
                      WHERE p.number_id = $1) AS s
-              JOIN bars b ON b.scope = s.scope AND b.subject_id = s.subject
-         WHERE b.lifted_at_ms IS NULL AND (b.until_ms IS NULL OR b.until_ms > $5)
-           AND (b.client_id IS NULL OR b.client_id = $4)
+              LEFT JOIN bars b ON b.scope = s.scope AND b.subject_id = s.subject AND b.lifted_at_ms IS NULL
+                   AND (b.until_ms IS NULL OR b.until_ms > $5) AND (b.client_id IS NULL OR b.client_id = $4)
+         WHERE COALESCE(b.id, 0) <> 0
          ORDER BY b.id";
 }
 
