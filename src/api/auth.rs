@@ -232,7 +232,9 @@ impl From<store::Error> for Problem {
         if error.is_unavailable() {
             tracing::warn!(%error, "the database cannot be asked");
             return Self::Unavailable(
-                "the database cannot be asked at the moment; nothing was changed, try again".into(),
+                "the database cannot be asked at the moment; try again when it is back, and see first whether what you asked for \
+                 was done in the last moment"
+                    .into(),
             );
         }
         Self::Internal(anyhow::Error::new(error))

@@ -61,6 +61,10 @@ pub fn install() -> anyhow::Result<Handle> {
         "Recordings that are not as they should be, by kind"
     );
     metrics::describe_counter!(
+        "ringfence_dials_unsure_total",
+        "Calls that were allowed as the database went away, and never rang"
+    );
+    metrics::describe_counter!(
         "ringfence_attempts_not_closed_total",
         "Attempts that stay open until the next start settles them"
     );

@@ -11,11 +11,11 @@ use super::{Left, not_sealed, note};
 use crate::{call::Cause, clock::Clock, ids::CallId, recorder::Recorder, store::Db};
 
 /// Pause between looks whether the recorder has let go, and between tries while the database is away.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 /// The attempt is closed without its recording if that is not sealed by then, and corrected afterwards.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is said again that the database is away.
-const REMIND: Duration = Duration::from_secs(60);
+pub(super) const REMIND: Duration = Duration::from_secs(60);
 /// Pause between tries to seal what could not be sealed: a full disk.
 const SEAL_RETRY: Duration = Duration::from_secs(5);
 

@@ -7,12 +7,13 @@
 
 mod call;
 pub(crate) mod leftovers;
+mod unsure;
 
 use std::collections::HashMap;
 
 use ringfence_recordings::{Recovered, Sealed};
 
-pub(crate) use self::call::BrokenCall;
+pub(crate) use self::{call::BrokenCall, unsure::UnsureCall};
 use crate::{
     call::Cause,
     clock::Clock,

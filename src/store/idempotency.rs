@@ -29,6 +29,7 @@ statements! {
     INSERT("store an idempotency key") =
         "INSERT INTO idempotency_keys (user_id, key, request_sha256, status, body, created_at_ms)
          VALUES ($1, $2, $3, $4, $5, $6)";
+    TAKE_BACK("take an answer back") = "DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2";
     FORGET("forget old idempotency keys") = "DELETE FROM idempotency_keys WHERE created_at_ms < $1";
 }
 
@@ -67,6 +68,11 @@ pub async fn insert(
         now_ms
     ];
     tx.execute(&INSERT, args).await.map(drop)
+}
+
+/// Takes the answer to a key back, because it does not hold: the same request is carried out anew.
+pub async fn take_back(tx: &mut Tx, user_id: UserId, key: &str) -> Result<()> {
+    tx.execute(&TAKE_BACK, args![user_id, key]).await.map(drop)
 }
 
 /// Forgets keys stored before an instant; returns how many.

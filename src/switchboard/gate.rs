@@ -17,6 +17,7 @@ use crate::{
         attempts::{NewAttempt, Purpose},
         contact_points::Target,
         facts::LocalMoment,
+        guards::Guard,
         idempotency::{Answer, Known},
         receipts::NewReceipt,
     },
@@ -44,6 +45,16 @@ pub(super) enum Gated {
     Allowed(Box<Granted>),
     /// Refused, with its receipt stored.
     Refused(DialAnswer),
+    /// Allowed, but nobody knows whether that stands. Nothing may ring.
+    Unsure(Box<Unsure>),
+}
+
+/// The database went away as an attempt was written down.
+pub(super) struct Unsure {
+    /// What it was decided under: whoever takes them next sees whether the attempt stands.
+    pub guards: Vec<Guard>,
+    /// What the database said.
+    pub error: store::Error,
 }
 
 impl Gate {
@@ -169,8 +180,13 @@ impl Gate {
         };
         self.answer(&mut tx, request, &gated, call, now.wall_ms)
             .await?;
-        tx.commit().await?;
-        Ok(Some(gated))
+        match (tx.commit().await, &gated) {
+            (Ok(()), _) => Ok(Some(gated)),
+            (Err(error), Gated::Allowed(_)) if error.is_unavailable() => {
+                Ok(Some(Gated::Unsure(Box::new(Unsure { guards, error }))))
+            }
+            (Err(error), _) => Err(error.into()),
+        }
     }
 
     /// What was answered to this very click before, if it was.
@@ -215,6 +231,8 @@ impl Gate {
         let (status, answer) = match gated {
             Gated::Allowed(_) => (202, &DialAnswer::Accepted { call }),
             Gated::Refused(answer) | Gated::Before(answer) => (422, answer),
+            // Only known after the answer was written.
+            Gated::Unsure(_) => return Ok(()),
         };
         let body = serde_json::to_string(answer)
             .map_err(|_| store::Error::unknown("write an answer", "idempotency_keys.body"))?;

@@ -1,46 +1,49 @@
 //! Owns agents and live calls; the only door through which a call can begin.
 //!
 //! [`Switchboard::dial`] reserves the agent, asks the gate (one transaction), and starts the call's task. What is
-//! up at any moment is held by one task (`floor.rs`); everybody else sends it messages. Read next: `gate.rs`, then
-//! `crate::call::task`, and `supervisor.rs` for how that ends.
+//! up at any moment is held by one task (`floor.rs`); everybody else sends it messages. Read next: `click.rs` (what is asked
+//! and answered), `gate.rs`, then `crate::call::task`, and `supervisor.rs` for how that ends.
 
 mod browser;
+mod click;
 mod floor;
 mod gate;
+mod news;
 mod states;
 mod supervisor;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use ringfence_media::Engine;
 use ringfence_recordings::Vault;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use utoipa::ToSchema;
 
 pub use self::{
     browser::{BrowserRefused, BrowserSettings},
+    click::{DialAnswer, DialError, DialRequest, RefusalText, RequestKey},
+    news::{CallbackEvent, CallerIdsEvent, FloorEvent, News, SessionEvent},
     states::{Wish, Working},
 };
 use self::{
     floor::{Ask, Floor},
-    gate::{Gate, Gated},
+    gate::{Gate, Gated, Unsure},
     states::States,
     supervisor::Supervisor,
 };
 use crate::{
-    call::{
-        Cause,
-        task::{CallTask, Floorwork},
-    },
+    call::task::{CallTask, Floorwork},
     clock::{Clock, ClockTrust},
     fact_journal::FactJournal,
-    ids::{AgentId, CallId, CaseId, ClientId, ContactPointId, ReceiptId, UserId},
+    ids::{AgentId, CallId, ReceiptId},
     phone::{Region, ShortCodes},
-    policy::{Extension, Extensions, Refusal},
+    policy::{Extension, Extensions},
     recorder::Recorder,
     rulebook::files::Rulebook,
-    settle::BrokenCall,
+    settle::{BrokenCall, UnsureCall},
     store::{self, Db, attempts::Purpose},
     trunk::Trunk,
 };
@@ -101,203 +104,6 @@ pub struct Settings {
     pub display_zone: jiff::tz::TimeZone,
 }
 
-/// A click.
-#[derive(Debug, Clone)]
-pub struct DialRequest {
-    /// Whom to reach.
-    pub contact_point: ContactPointId,
-    /// Who talks.
-    pub agent: AgentId,
-    /// The account that asked.
-    pub user: Option<UserId>,
-    /// Names the click, so that sending it again rings nothing twice.
-    pub key: Option<RequestKey>,
-}
-
-/// An idempotency key with the request it belongs to.
-#[derive(Clone)]
-pub struct RequestKey {
-    /// Whose key.
-    pub user: UserId,
-    /// The key.
-    pub key: String,
-    /// The body of the request; holds a number, so it prints nothing.
-    pub request: Vec<u8>,
-}
-
-impl std::fmt::Debug for RequestKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestKey")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the gate answers to a click.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DialAnswer {
-    /// The call begins.
-    Accepted {
-        /// Its id.
-        call: CallId,
-    },
-    /// The rules do not allow it.
-    Refused {
-        /// The stored proof.
-        receipt: ReceiptId,
-        /// Every reason.
-        reasons: Vec<RefusalText>,
-    },
-}
-
-/// A reason in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusalText {
-    /// Stable code.
-    pub code: String,
-    /// In English.
-    pub text: String,
-    /// 中文.
-    pub text_zh: String,
-    /// The clause it comes from.
-    pub clause: String,
-}
-
-impl RefusalText {
-    fn of(refusal: &Refusal) -> Self {
-        Self {
-            code: refusal.reason.code().to_owned(),
-            text: refusal.reason.english(),
-            text_zh: refusal.reason.chinese(),
-            clause: refusal.clause.clone(),
-        }
-    }
-}
-
-/// Why a click could not even be decided.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// No such contact point.
-    #[error("there is no such contact point")]
-    NotFound,
-    /// No such agent, or it has left, or its extension cannot be dialled.
-    #[error("there is no such agent, or it has left")]
-    AgentUnknown,
-    /// The agent is not free; in which state it is.
-    #[error("the agent is {0}")]
-    AgentBusy(&'static str),
-    /// The agent's browser is not connected yet, or nothing is heard from it.
-    #[error("the agent's browser is not connected")]
-    BrowserSilent,
-    /// The idempotency key belongs to another request.
-    #[error("the key was used for another request")]
-    KeyReused,
-    /// The daemon is being stopped.
-    #[error("the daemon takes no new calls")]
-    Draining,
-    /// Too many calls.
-    #[error("{0} calls are up")]
-    Full(usize),
-    /// No recording, no call.
-    #[error("the vault cannot take a new file: {0}")]
-    Vault(String),
-    /// A fault of ours while deciding.
-    #[error("deciding the call broke off: {0}")]
-    BrokeOff(String),
-    /// No random bits for an id.
-    #[error("the kernel gave no random bits")]
-    Randomness,
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
-
-/// Something that happened to a call. Carries no number and no name.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct FloorEvent {
-    /// The call.
-    pub call_id: String,
-    /// How far the call is: `agent_ringing`, `agent_answered`, `customer_dialling`, `customer_ringing`,
-    /// `customer_answered`, `talking`, `ended`. Or what else is to be known of it, which does not change that:
-    /// `window_closing`, `window_closed`, `silent`, `resumed`, `recording_broken`, `draining`.
-    pub state: &'static str,
-    /// The agent.
-    #[schema(value_type = i64)]
-    pub agent: AgentId,
-    /// Whose case.
-    #[schema(value_type = Option<i64>)]
-    pub client: Option<ClientId>,
-    /// When, milliseconds UTC.
-    pub at_ms: i64,
-    /// Why it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub cause: Option<Cause>,
-    /// Which side, where it matters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leg: Option<&'static str>,
-}
-
-/// What an agent's page must know of its connection.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct SessionEvent {
-    /// The connection, as the answer to its offer named it.
-    pub session: String,
-    /// `replaced` by another page of the same agent, or `closed` because nothing came from the browser.
-    pub state: &'static str,
-    /// The agent.
-    #[schema(value_type = i64)]
-    pub agent: AgentId,
-}
-
-/// A callback that came due.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CallbackEvent {
-    /// The callback, which `POST /api/v1/callbacks/{callback}/dial` places.
-    pub callback_id: i64,
-    /// The case.
-    #[schema(value_type = i64)]
-    pub case_id: CaseId,
-    /// Whom to call.
-    #[schema(value_type = i64)]
-    pub contact_point_id: ContactPointId,
-    /// Who calls.
-    #[schema(value_type = i64)]
-    pub agent: AgentId,
-    /// Whose case.
-    #[schema(value_type = i64)]
-    pub client: ClientId,
-    /// When it was due, milliseconds UTC.
-    pub due_at_ms: i64,
-}
-
-/// Numbers of ours that are answered less than before; which ones says the report `caller-ids`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CallerIdsEvent {
-    /// How many.
-    pub falling: usize,
-    /// Of these, how many were not yesterday.
-    pub new: usize,
-    /// The last day judged.
-    pub until: String,
-    /// When it was looked.
-    pub at_ms: i64,
-}
-
-/// Something that happened on the floor.
-#[derive(Debug, Clone)]
-pub enum News {
-    /// To a call.
-    Call(FloorEvent),
-    /// To an agent's browser.
-    Session(SessionEvent),
-    /// To a callback.
-    Callback(CallbackEvent),
-    /// To our own numbers.
-    CallerIds(CallerIdsEvent),
-}
-
 /// What stands in the way of a call; empty texts are well.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
@@ -347,6 +153,8 @@ pub struct Switchboard {
     asks: mpsc::Sender<Ask>,
     states: States,
     events: broadcast::Sender<News>,
+    /// Calls of which nobody knows whether they stand; they never ring, whatever the database says of them.
+    unsure: Arc<Mutex<HashSet<CallId>>>,
 }
 
 impl Switchboard {
@@ -396,6 +204,7 @@ impl Switchboard {
             asks,
             states,
             events,
+            unsure: Arc::default(),
         }
     }
 
@@ -453,7 +262,7 @@ impl Switchboard {
     async fn dial_inner(&self, request: DialRequest) -> Result<DialAnswer, DialError> {
         // A click that was answered before needs neither a free agent nor a vault.
         if let Some(answer) = self.gate.answered_before(&request).await? {
-            return Ok(answer);
+            return self.answered(answer);
         }
         let extension = self.extension_of(request.agent).await?;
         let vault = self.vault.clone();
@@ -477,7 +286,13 @@ impl Switchboard {
         };
         let receipt = ReceiptId::from_parts(self.clock().wall_ms(), random()?);
         match self.gate.decide(&request, call, receipt).await? {
-            Gated::Before(answer) | Gated::Refused(answer) => Ok(answer),
+            Gated::Before(answer) => self.answered(answer),
+            Gated::Refused(answer) => Ok(answer),
+            Gated::Unsure(unsure) => {
+                let error = unsure.error.clone();
+                self.find_out(call, *unsure, request.key);
+                Err(error.into())
+            }
             Gated::Allowed(allowed) => {
                 reserved.used();
                 tracing::info!(%call, agent = %request.agent, "a call begins");
@@ -491,21 +306,60 @@ impl Switchboard {
                     handle,
                 })
                 .await;
-                let work = &self.work;
                 let supervisor = Supervisor {
                     asks: self.asks.clone(),
                     agent,
                     herald: task.herald(),
-                    broken: BrokenCall {
-                        call,
-                        db: work.db.clone(),
-                        recorder: work.recorder.clone(),
-                        clock: work.clock.clone(),
-                    },
+                    broken: self.broken(call),
                 };
                 tokio::spawn(supervisor.see_to_its_end(task, over));
                 Ok(DialAnswer::Accepted { call })
             }
+        }
+    }
+
+    /// What was answered to this click before, if it is known that it holds.
+    fn answered(&self, answer: DialAnswer) -> Result<DialAnswer, DialError> {
+        match &answer {
+            DialAnswer::Accepted { call } if self.unsure().contains(call) => {
+                Err(DialError::Store(store::Error::Unavailable {
+                    act: "repeat an answer",
+                    cause: "the database went away as the call was written down".into(),
+                    remedy: "click again when it is back; nothing rings before".into(),
+                }))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Finds out, as soon as the database answers, whether an attempt stands that was allowed as it went away; nothing
+    /// rings for it, so it is closed.
+    fn find_out(&self, call: CallId, unsure: Unsure, key: Option<RequestKey>) {
+        tracing::error!(%call, error = %unsure.error, "the database went away as a call was written down; nothing rings for it");
+        metrics::counter!("ringfence_dials_unsure_total").increment(1);
+        self.unsure().insert(call);
+        let found = UnsureCall {
+            broken: self.broken(call),
+            guards: unsure.guards,
+            key: key.map(|key| (key.user, key.key)),
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            found.settle().await;
+            this.unsure().remove(&call);
+        });
+    }
+
+    fn unsure(&self) -> std::sync::MutexGuard<'_, HashSet<CallId>> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self, call: CallId) -> BrokenCall {
+        BrokenCall {
+            call,
+            db: self.work.db.clone(),
+            recorder: self.work.recorder.clone(),
+            clock: self.work.clock.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::*;
 use crate::{
+    call::Cause,
     config::Transport,
     fact_journal::KEY_NAME,
     phone::PhoneNumber,
@@ -19,6 +20,8 @@ use crate::{
 
 #[path = "broken_tests.rs"]
 mod broken;
+#[path = "unsure_tests.rs"]
+mod unsure;
 
 struct House {
     switchboard: Switchboard,
@@ -36,10 +39,15 @@ const RINGS_OUT: &str = "+8613800000003";
 
 /// A floor with one agent at desk phone 1001 and one debtor of the practice PBX.
 async fn house(debtor: &str) -> House {
-    let clock = Clock::practice("Asia/Shanghai").unwrap();
-    let now_ms = clock.wall_ms();
     let test = Test::sqlite().await;
     let db = test.db.clone();
+    house_on(debtor, test, db).await
+}
+
+/// The same, whose daemon has its own way to the database.
+async fn house_on(debtor: &str, test: Test, db: Db) -> House {
+    let clock = Clock::practice("Asia/Shanghai").unwrap();
+    let now_ms = clock.wall_ms();
     let number = PhoneNumber::parse(debtor, Region::CN, &ShortCodes::default()).unwrap();
     let mut tx = db.begin().await.unwrap();
     let agent = store::agents::ensure(&mut tx, "A1", "Li", "1001", now_ms)
