@@ -2,6 +2,8 @@
 //! half a minute on end, lost, out of order, twice, from senders whose clocks run fast or slow; and taken by a thread that
 //! is not run for most of a second. All on virtual time; a failing case is kept in `proptest-regressions`.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A position the recording may be off the sender's clock, at most: 40 ms.
