@@ -15,7 +15,7 @@ use ringfence::policy;
 use serde_json::{Value, json};
 
 use support::asterisk::{Asterisk, PHONE_PASSWORD};
-use support::daemon::{Api, Daemon, Setup};
+use support::daemon::{Api, Daemon, Database, Setup};
 use support::eventually;
 use support::floor::{Floor, Store};
 use support::net::Net;
@@ -633,12 +633,15 @@ fn a_refusal_is_repeated_to_its_key_with_the_same_receipt() {
     );
 }
 
-#[test]
-fn what_is_barred_while_the_agents_phone_rings_is_not_called() {
+on_each_database!(what_is_barred_while_the_agents_phone_rings_is_not_called);
+
+fn what_is_barred_while_the_agents_phone_rings_is_not_called(database: Database) {
     let pbx = Asterisk::start();
     pbx.trace_sip();
     let mut phone = desk_phone(&pbx, "1001");
-    let setup = Setup::for_pbx(&pbx).at("2026-03-10 02:00:00");
+    let setup = Setup::for_pbx(&pbx)
+        .keeping_in(database)
+        .at("2026-03-10 02:00:00");
     let floor = Floor::prepare(
         &setup,
         &["1001"],
