@@ -3,6 +3,9 @@
 //! that proves itself.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clock;
+mod invite;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -227,128 +230,6 @@ fn too_little_time_to_ring_before_nine_is_refused() {
     house.end_without_invite(daemon);
 }
 
-/// Where the agent picks up at once and nothing ever comes back for a customer: a PBX whose line outside hangs.
-fn mute_outside(net: &Net) -> Registrar {
-    let address = SocketAddr::new(net.pbx(), 5060);
-    Registrar::answering(net, move |request| {
-        if request.starts_with(OUTSIDE) {
-            return Vec::new();
-        }
-        match request.starts_with("INVITE ") {
-            true => vec![picked_up(request, address)],
-            false => vec![usual(request)],
-        }
-    })
-}
-
-const OUTSIDE: &str = "INVITE sip:+86";
-
-/// The INVITEs for a customer that have reached the PBX.
-fn outside(pbx: &Registrar) -> Vec<String> {
-    pbx.catch_up();
-    let mut invites = pbx.requests("INVITE");
-    invites.retain(|invite| invite.starts_with(OUTSIDE));
-    invites
-}
-
-/// Waits until the trunk has given up every leg: nothing more comes of them.
-fn forgotten(store: &mut Store) {
-    eventually("the end of every dialog", Duration::from_secs(60), || {
-        (store.number("SELECT COUNT(*) FROM dialogs") == 0).then_some(())
-    });
-}
-
-#[test]
-fn an_invite_that_the_pbx_never_heard_is_not_sent_again_from_nine_on() {
-    let house = House::with_pbx(&[SHANGHAI], mute_outside, |setup| {
-        setup.at("2026-03-10 12:59:25")
-    });
-    let daemon = house.start();
-    let api = house.floor.agent(&daemon);
-    let answer = api.post("/api/v1/calls", &click(1));
-    assert_eq!(answer.0, 202, "{}", answer.1);
-    let call = format!("/api/v1/calls/{}", answer.1["call"].as_str().unwrap());
-    let row = api.wait_for(&call, Duration::from_secs(60), |call| {
-        call["state"] == "ended"
-    });
-    assert_eq!(row["cause"], "trunk_down", "{row}");
-    // It ended with the last moment of ringing, and the last moment of sending was before that.
-    let sent = outside(&house.pbx);
-    assert!(!sent.is_empty(), "no INVITE left at all");
-    forgotten(&mut Store::open(&house.setup));
-    assert_eq!(outside(&house.pbx).len(), sent.len(), "one left after it");
-    daemon.stop(SOON, &house.floor.secrets());
-}
-
-#[test]
-fn an_invite_that_the_pbx_never_heard_is_not_sent_again_once_the_agent_hung_up() {
-    let house = House::with_pbx(&[SHANGHAI], mute_outside, |setup| {
-        setup.at("2026-03-10 02:00:00")
-    });
-    let daemon = house.start();
-    let api = house.floor.agent(&daemon);
-    let answer = api.post("/api/v1/calls", &click(1));
-    assert_eq!(answer.0, 202, "{}", answer.1);
-    eventually("the customer's INVITE", SOON, || {
-        (!outside(&house.pbx).is_empty()).then_some(())
-    });
-    let call = format!("/api/v1/calls/{}", answer.1["call"].as_str().unwrap());
-    assert_eq!(api.delete(&call).0, 202);
-    let row = api.wait_for(&call, SOON, |call| call["state"] == "ended");
-    assert_eq!(row["cause"], "cancelled", "{row}");
-    // The trunk has heard of it too once the agent's phone is released.
-    eventually("the BYE to the agent's phone", SOON, || {
-        (!house.pbx.requests("BYE").is_empty()).then_some(())
-    });
-    let sent = outside(&house.pbx);
-    forgotten(&mut Store::open(&house.setup));
-    assert_eq!(outside(&house.pbx).len(), sent.len(), "one left after it");
-    daemon.stop(SOON, &house.floor.secrets());
-}
-
-#[test]
-fn a_challenge_that_comes_when_the_permission_is_over_is_not_answered() {
-    // The bank's own rules: a decision is good for six seconds.
-    const PERMIT: Duration = Duration::from_secs(6);
-    let rules = "base = \"cn-plan\"\nname = \"short\"\nrevision = \"1\"\n\
-                 [ring]\nclause = \"contract, 1\"\npermit_ms = 6000\n";
-    let house = House::with_pbx(&[SHANGHAI], mute_outside, |setup| {
-        std::fs::create_dir(setup.path("rules")).unwrap();
-        std::fs::write(setup.path("rules/all.toml"), rules).unwrap();
-        let dir = setup.path("rules").to_string_lossy().into_owned();
-        setup.at("2026-03-10 02:00:00").set("policy.dir", dir)
-    });
-    let daemon = house.start();
-    let api = house.floor.agent(&daemon);
-    let answer = api.post("/api/v1/calls", &click(1));
-    // The decision was made before this.
-    let over = Instant::now() + PERMIT;
-    let first = eventually("the customer's INVITE", SOON, || {
-        outside(&house.pbx).first().cloned()
-    });
-    let expires: u32 = header(&first, "Expires").unwrap().parse().unwrap();
-    assert!((1..=60).contains(&expires), "rings for {expires} s");
-    eventually("the end of the permission", SOON, || {
-        (Instant::now() >= over).then_some(())
-    });
-    let sent = outside(&house.pbx);
-    let challenge = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n\", algorithm=MD5\r\n";
-    house
-        .pbx
-        .say(&response(&first, "401 Unauthorized", challenge));
-    let row = ended(&api, &answer);
-    assert_eq!(
-        (&row["cause"], &row["class"]),
-        (&json!("permit_expired"), &json!("ours")),
-        "{row}"
-    );
-    forgotten(&mut Store::open(&house.setup));
-    let after = outside(&house.pbx);
-    assert_eq!(after.len(), sent.len(), "another one left");
-    assert!(!after.iter().any(|invite| invite.contains("Authorization:")));
-    daemon.stop(SOON, &house.floor.secrets());
-}
-
 #[test]
 fn a_conversation_goes_on_past_nine_and_its_ringing_was_cut_to_end_before() {
     let pbx = Asterisk::start();
@@ -382,90 +263,6 @@ fn a_conversation_goes_on_past_nine_and_its_ringing_was_cut_to_end_before() {
     assert_eq!(
         store.number("SELECT COUNT(*) FROM attempts WHERE overrun_ms > 0"),
         1
-    );
-}
-
-#[test]
-fn without_a_trusted_clock_nothing_rings_and_the_refusal_names_the_option() {
-    for (kernel, word) in [
-        ("unsynchronised", "not synchronised"),
-        ("denied", "may not be read"),
-    ] {
-        let house = House::with(&[SHANGHAI], |setup| {
-            setup
-                .at("2026-03-10 02:00:00")
-                .set("clock.trust", "kernel")
-                .preload(kernel_clock())
-                .env("TEST_KERNEL_CLOCK", kernel)
-        });
-        // It does not become ready: there is nothing it could do.
-        let daemon = Daemon::start_unready(&house.setup);
-        let api = house.floor.agent(&daemon);
-        let answer = eventually("the agent's page", SOON, || {
-            Some(api.post("/api/v1/calls", &click(1)))
-        });
-        assert_eq!(refused(&daemon, &house.floor, &answer), ["clock_untrusted"]);
-        let text = answer.1["reasons"][0]["text"].as_str().unwrap();
-        assert!(
-            text.contains(word) && text.contains("clock.trust"),
-            "{text}"
-        );
-        assert_eq!(daemon.http_status("/readyz"), Some(503));
-        let log = daemon.log();
-        assert!(log.contains("the wall clock cannot be trusted"), "{log}");
-        house.end_without_invite(daemon);
-
-        // The same clock, vouched for by the operator.
-        let setup = house.setup.set("clock.trust", "host");
-        let daemon = Daemon::start(&setup);
-        let api = house.floor.agent(&daemon);
-        ended(&api, &api.post("/api/v1/calls", &click(1)));
-        assert_eq!(house.pbx.requests("INVITE").len(), 1);
-    }
-}
-
-#[test]
-fn after_a_jump_of_the_wall_clock_nothing_rings() {
-    let house = House::with(&[SHANGHAI], |setup| {
-        setup.with_movable_wall(until_ten_in_shanghai())
-    });
-    let daemon = house.start();
-    // Ten minutes, within the hours: it is the jump that is refused, not the hour.
-    house.setup.move_wall(until_ten_in_shanghai() + 600);
-    let answer = house.floor.agent(&daemon).post("/api/v1/calls", &click(1));
-    assert_eq!(refused(&daemon, &house.floor, &answer), ["clock_untrusted"]);
-    assert!(
-        answer.1["reasons"][0]["text"]
-            .as_str()
-            .unwrap()
-            .contains("jumped by"),
-        "{}",
-        answer.1
-    );
-    assert_eq!(daemon.http_status("/readyz"), Some(503));
-    house.end_without_invite(daemon);
-}
-
-#[test]
-fn a_clock_that_jumps_while_the_agents_phone_rings_keeps_the_customer_from_being_called() {
-    let pbx = Asterisk::start();
-    pbx.trace_sip();
-    let mut phone = desk_phone(&pbx, "1001");
-    let setup = Setup::for_pbx(&pbx).with_movable_wall(until_ten_in_shanghai());
-    let floor = Floor::prepare(&setup, &["1001"], &["+8613800131520"]);
-    let daemon = Daemon::start(&setup);
-    let api = floor.agent(&daemon);
-    let answer = api.post("/api/v1/calls", &click(1));
-    phone.wait_for("CALL_INCOMING", SOON);
-    // Back by an hour: by the wall clock alone the permission would last for an hour more.
-    setup.move_wall(until_ten_in_shanghai() - 3600);
-    phone.accept();
-    let call = ended(&api, &answer);
-    assert_eq!(call["class"], "ours", "{call}");
-    daemon.stop(SOON, &floor.secrets());
-    assert!(
-        !pbx.log().contains("INVITE sip:+86"),
-        "the customer was called"
     );
 }
 
@@ -713,37 +510,6 @@ fn desk_phone(pbx: &Asterisk, extension: &str) -> Phone {
 fn until_ten_in_shanghai() -> i64 {
     let now = jiff::Timestamp::now().as_second();
     now.div_euclid(86_400) * 86_400 + 2 * 3600 - now
-}
-
-/// A library that answers for the kernel when the daemon asks whether its clock is synchronised.
-fn kernel_clock() -> PathBuf {
-    const SOURCE: &str = r#"
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/timex.h>
-int adjtimex(struct timex *t) {
-  const char *answer = getenv("TEST_KERNEL_CLOCK");
-  if (answer && !strcmp(answer, "denied")) { errno = EPERM; return -1; }
-  memset(t, 0, sizeof *t);
-  t->status = STA_UNSYNC;
-  return TIME_ERROR;
-}
-"#;
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-            let (source, library) = (dir.join("kernel_clock.c"), dir.join("kernel_clock.so"));
-            std::fs::write(&source, SOURCE).unwrap();
-            let built = Command::new("cc")
-                .args(["-shared", "-fPIC", "-o"])
-                .args([&library, &source])
-                .status();
-            assert!(built.unwrap().success(), "cc");
-            library
-        })
-        .clone()
 }
 
 /// The stream of events, from before the call on.
