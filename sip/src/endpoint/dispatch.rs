@@ -11,7 +11,7 @@ use crate::message::{Message, Request, Response};
 use crate::method::{Method, StatusCode};
 use crate::schedule::Due;
 use crate::session::Leg;
-use crate::session::outgoing::ack_of_refusal;
+use crate::session::refused::ack_of_refusal;
 use crate::session::reoffer::refuse_description;
 use crate::transaction::table::{
     ClientOwner, Role, ServerEntry, ServerMachine, ServerOwner, merge_key, server_key,

@@ -1,13 +1,14 @@
 //! One leg: our side of one INVITE session, from the INVITE to the last response.
 //!
-//! [`outgoing`] makes calls, [`incoming`] takes them, [`within`] handles what the peer asks in the dialog,
-//! [`reoffer`] changes the session, [`timer`] keeps it alive (RFC 4028), [`refer`] transfers. Here: the state they
-//! share, and the two ways out: [`Leg::bye`] and [`Leg::released`].
+//! [`outgoing`] makes calls, [`refused`] is what becomes of those that are not taken, [`incoming`] takes calls, [`within`]
+//! handles what the peer asks in the dialog, [`reoffer`] changes the session, [`timer`] keeps it alive (RFC 4028),
+//! [`refer`] transfers. Here: the state they share, and the two ways out: [`Leg::bye`] and [`Leg::released`].
 
 pub(crate) mod bounds;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod refer;
+pub(crate) mod refused;
 pub(crate) mod reoffer;
 pub(crate) mod timer;
 pub(crate) mod within;
