@@ -22,7 +22,7 @@ use crate::{
     policy::Preset,
     recorder::Recorder,
     rounds::Rounds,
-    rulebook::files::Rulebook,
+    rulebook::in_force::Rulebook,
     settle,
     stats::scheduled::Writer,
     store::{self, Db, attempts::Purpose},
@@ -211,6 +211,7 @@ impl Daemon {
             db: db.clone(),
             clock: clock.clone(),
             switchboard: switchboard.clone(),
+            rules: rulebook.clone(),
             callback_wait: Duration::from_secs(config.floor.callback_wait_s),
         };
         let rounds = tokio::spawn(rounds.run(stop.clone()));
@@ -269,6 +270,9 @@ impl Daemon {
             tracing::warn!(%error, "the scheduled reports did not end well");
         }
         self.switchboard.close_day().await;
+        if let Err(error) = self.rules.leave(&self.db).await {
+            tracing::warn!(%error, "the other daemons were not told that this one ends; they heed its rules for a minute");
+        }
         self.db.close().await;
         tracing::info!("stopped; every call is ended and every recording sealed");
     }
@@ -313,7 +317,8 @@ pub fn open_rulebook(config: &Config) -> anyhow::Result<Rulebook> {
     let (_, preset) = rules(config)?;
     let dir = &config.policy.dir;
     let dir = (!dir.as_os_str().is_empty()).then(|| dir.clone());
-    Rulebook::open(preset, dir).context("policy.dir: the calling rules cannot be loaded")
+    Rulebook::open(preset, dir, &config.store.node)
+        .context("policy.dir: the calling rules cannot be loaded")
 }
 
 /// Opens the socket of the API.

@@ -1,5 +1,5 @@
-//! What is looked after every few seconds beside the calls: pauses that are over, callbacks that came due or were missed;
-//! and once a day, whether our own numbers are still answered.
+//! What is looked after every few seconds beside the calls: whether the other daemons go by the same rules, pauses that are
+//! over, callbacks that came due or were missed; and once a day, whether our own numbers are still answered.
 //!
 //! Each round stands by itself: what one could not do because the database was away, the next does. Several nodes may do
 //! the same rounds; every step asks for the state it starts from.
@@ -12,6 +12,7 @@ use crate::{
     callbacks,
     cases::bulk,
     clock::Clock,
+    rulebook::in_force::Rulebook,
     stats::caller_id_watch::Watch,
     store::{self, Db},
     switchboard::{CallerIdsEvent, News, Switchboard},
@@ -29,6 +30,8 @@ pub struct Rounds {
     pub clock: Clock,
     /// The floor.
     pub switchboard: Switchboard,
+    /// The rules in force.
+    pub rules: Rulebook,
     /// How long a callback that is due may wait before it is missed.
     pub callback_wait: Duration,
 }
@@ -46,7 +49,7 @@ impl Rounds {
                 Ok(()) => told = false,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "pauses, callbacks and caller IDs cannot be looked after; trying on");
+                        tracing::warn!(%error, "rules of other daemons, pauses, callbacks and caller IDs cannot be looked after; trying on");
                     }
                 }
             }
@@ -63,6 +66,7 @@ impl Rounds {
     /// The database.
     pub async fn once(&self) -> Result<(), store::Error> {
         let now_ms = self.clock.wall_ms();
+        self.rules.compare(&self.db, now_ms).await?;
         let over = bulk::end_pauses(&self.db, now_ms).await?;
         if over > 0 {
             tracing::info!(cases = over, "pauses are over");

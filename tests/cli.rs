@@ -259,7 +259,7 @@ fn check_is_content_with_what_is_well_and_says_each_failure() {
         "FAILED  vault",
         "FAILED  audio",
         "FAILED  PBX",
-        "3 of 7 checks failed",
+        "3 of 8 checks failed",
     ] {
         assert!(text.contains(failed), "no '{failed}':\n{text}");
     }

@@ -28,6 +28,9 @@ struct Readiness {
     clock: String,
     /// Being stopped.
     draining: bool,
+    /// Other daemons on this database whose rule files differ. It keeps nobody from calling: until they agree, the strictest
+    /// of all is gone by.
+    rules: String,
 }
 
 /// The process lives.
@@ -63,6 +66,7 @@ async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
         vault: standing.vault,
         clock: standing.clock,
         draining: standing.draining,
+        rules: nodes_that_differ(&app),
     };
     let status = if body.ready {
         StatusCode::OK
@@ -70,4 +74,19 @@ async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(body))
+}
+
+/// Nodes alone, for anybody may ask: whose rules they are is told to whoever may read the rules.
+fn nodes_that_differ(app: &App) -> String {
+    let in_force = app.rules.now();
+    let mut nodes: Vec<&str> = in_force.differing.iter().map(|d| d.node.as_str()).collect();
+    nodes.dedup();
+    if nodes.is_empty() {
+        return String::new();
+    }
+    format!(
+        "{} rule sets differ from the files of {}; GET /api/v1/policy and the log say whose",
+        in_force.differing.len(),
+        nodes.join(", ")
+    )
 }

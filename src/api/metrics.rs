@@ -49,6 +49,10 @@ pub fn install() -> anyhow::Result<Handle> {
         "1 while the PBX is registered and reachable"
     );
     metrics::describe_gauge!(
+        "ringfence_rules_differing",
+        "Rules of clients that are others in the files of another daemon on this database; the strictest is gone by"
+    );
+    metrics::describe_gauge!(
         "ringfence_caller_ids_falling",
         "Numbers of ours that are answered less than before, by yesterday's report"
     );

@@ -52,7 +52,7 @@ use crate::{
     config,
     library::Library,
     phone::{Region, ShortCodes},
-    rulebook::{files::Rulebook, find::Numbering},
+    rulebook::{find::Numbering, in_force::Rulebook},
     store::Db,
     switchboard::Switchboard,
 };

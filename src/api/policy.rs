@@ -13,7 +13,7 @@ use super::{
     problem::{Problem, ProblemBody, ReasonBody},
 };
 use crate::{
-    rulebook::{self, find},
+    rulebook::{self, elsewhere::Differing, find},
     store::{self, users::Scope},
 };
 
@@ -33,7 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct RulesBody {
     /// SHA-256 of the canonical text, which receipts name.
     sha256: String,
-    /// Preset and files they come from.
+    /// Preset and files they come from; absent where a set was asked for by its hash, which may have come from several.
+    #[serde(skip_serializing_if = "String::is_empty")]
     source: String,
     /// The rules.
     #[schema(value_type = Object)]
@@ -41,6 +42,10 @@ struct RulesBody {
     /// What is wrong with the files, if they were found bad when they were last read; then the rules are those of before.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
+    /// Other daemons on this database whose files say something else for this client: until they agree, the strictest of
+    /// all is gone by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differing_nodes: Vec<String>,
 }
 
 /// Rules that came into force.
@@ -63,6 +68,8 @@ struct InForceBody {
     source: String,
     /// Who loaded them.
     actor: String,
+    /// The daemon that went by them; empty for what was noted before daemons were told apart.
+    node: String,
 }
 
 /// What would be decided for one person.
@@ -88,6 +95,20 @@ struct ReloadedBody {
     changed: Vec<String>,
     /// Files whose client is not known yet.
     strangers: Vec<String>,
+    /// Clients at other daemons whose files say something else, such as `bank-a at node floor-2`: until they agree, the
+    /// strictest of all is gone by.
+    differing: Vec<String>,
+}
+
+/// Which rules.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichRules {
+    /// Code of the client; left out: every client without rules of its own.
+    client: Option<String>,
+    /// Hash of a set that ever decided, as receipts and the history name it; goes without `client`.
+    sha256: Option<String>,
 }
 
 /// Whose rules.
@@ -114,39 +135,71 @@ struct Wanted {
     at_ms: Option<i64>,
 }
 
-/// The rules in force for a client.
+/// The rules in force for a client, or any set that ever decided.
 #[utoipa::path(
     operation_id = "read_policy",
-    get, path = "/api/v1/policy", tag = "rules", params(Whose), security(("token" = [])),
+    get, path = "/api/v1/policy", tag = "rules", params(WhichRules), security(("token" = [])),
     responses(
         (status = 200, description = "The rules", body = RulesBody),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such client", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such client, or no such set", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn show(
     caller: Caller,
     State(app): State<App>,
-    Query(whose): Query<Whose>,
+    Query(which): Query<WhichRules>,
 ) -> Result<Json<RulesBody>, Problem> {
     caller.must(Right::Rules)?;
-    let loaded = app.rules.now();
-    let set = match &whose.client {
-        Some(code) => {
-            let mut tx = app.db.read().await?;
-            find::client(&mut tx, code, Some(&caller)).await?;
-            loaded.of(code)
+    if let Some(sha256) = which.sha256 {
+        if which.client.is_some() {
+            return Err(Problem::Invalid(
+                "client and sha256: name one of them; a set is the same for whomever it was in force".into(),
+            ));
         }
-        None => &loaded.general,
-    };
+        return kept(&caller, &app, sha256).await.map(Json);
+    }
+    let in_force = app.rules.now();
+    let client = which.client.as_deref().unwrap_or("");
+    if !client.is_empty() {
+        let mut tx = app.db.read().await?;
+        find::client(&mut tx, client, Some(&caller)).await?;
+    }
+    let set = in_force.of(client);
+    // Whose rules are the general ones differs where those do.
+    let own = in_force.sets.clients.contains_key(client);
+    let differing = in_force.differing.iter();
+    let differing_nodes = differing
+        .filter(|one| one.client == if own { client } else { "" })
+        .map(|one| one.node.clone())
+        .collect();
     Ok(Json(RulesBody {
         sha256: set.sha256.clone(),
         source: set.source.clone(),
         rules: serde_json::from_str(&set.rules.canonical_text()).map_err(anyhow::Error::new)?,
         fault: app.rules.fault(),
+        differing_nodes,
     }))
+}
+
+/// A set that is or was in force, by its hash.
+async fn kept(caller: &Caller, app: &App, sha256: String) -> Result<RulesBody, Problem> {
+    let sha256 = sha256.to_ascii_lowercase();
+    let mut tx = app.db.read().await?;
+    let text = match store::rules::may_read(&mut tx, &sha256, caller).await? {
+        true => store::rules::text(&mut tx, &sha256).await?,
+        false => None,
+    };
+    let text = text.ok_or_else(|| Problem::absent("rule set"))?;
+    Ok(RulesBody {
+        rules: serde_json::from_str(&text).map_err(anyhow::Error::new)?,
+        sha256,
+        source: String::new(),
+        fault: None,
+        differing_nodes: Vec::new(),
+    })
 }
 
 /// Which rules were in force since when, newest first, 200 at most.
@@ -188,6 +241,7 @@ async fn history(
         from_ms: row.from_ms,
         source: row.source,
         actor: row.actor,
+        node: row.node,
     });
     Ok(Json(bodies.collect()))
 }
@@ -213,9 +267,15 @@ async fn explain(
     let case = case_name(&app, &caller, wanted.case_id).await?;
     let number = app.numbering().number(&wanted.number)?;
     let at_ms = wanted.at_ms.unwrap_or_else(|| app.clock.wall_ms());
-    let explained =
-        rulebook::explain::explain(&app.db, &app.rules, &case, &number, at_ms, Some(&caller))
-            .await?;
+    let explained = rulebook::explain::explain(
+        &app.db,
+        &app.rules.of(&case.client),
+        &case,
+        &number,
+        at_ms,
+        Some(&caller),
+    )
+    .await?;
     let body = |one: rulebook::explain::Explained| -> Result<ExplainedBody, Problem> {
         Ok(ExplainedBody {
             contact_point_id: one.target.contact_point.get(),
@@ -262,6 +322,7 @@ async fn reload(caller: Caller, State(app): State<App>) -> Result<Json<ReloadedB
         Ok(done) => Ok(Json(ReloadedBody {
             changed: done.changed,
             strangers: done.strangers,
+            differing: done.differing.iter().map(Differing::words).collect(),
         })),
         Err(error) => Err(match error.downcast::<store::Error>() {
             Ok(error) => error.into(),

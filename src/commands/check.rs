@@ -9,6 +9,12 @@ use crate::{
     clock::{Clock, ClockTrust},
     config::Config,
     daemon,
+    rulebook::{
+        elsewhere::{Differing, differing},
+        in_force::LIVE_MS,
+        stored::Stored,
+    },
+    store,
     trunk::{Trunk, TrunkState},
 };
 
@@ -37,6 +43,7 @@ pub async fn run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Resul
     )?;
     line("clock", check_clock(config))?;
     line("database", check_store(config).await)?;
+    line("rules", check_rules(config).await)?;
     let vault = check_vault(config);
     // Its sockets are then in use, by right.
     let running = matches!(vault, Ok(Vaulted::InUse));
@@ -54,7 +61,7 @@ pub async fn run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Resul
     line("audio", check_audio(config))?;
     line("PBX", check_pbx(config, running).await)?;
     if failed > 0 {
-        bail!("{failed} of 7 checks failed; what to do stands behind each");
+        bail!("{failed} of 8 checks failed; what to do stands behind each");
     }
     Ok(())
 }
@@ -72,6 +79,47 @@ async fn check_store(config: &Config) -> anyhow::Result<String> {
     let name = db.name().to_owned();
     db.close().await;
     Ok(name)
+}
+
+/// Whether the files can be loaded, are loaded, and are those of every daemon on the database.
+async fn check_rules(config: &Config) -> anyhow::Result<String> {
+    let rulebook = daemon::open_rulebook(config)?;
+    let rules = rulebook.now();
+    let db = daemon::open_store(config).await?;
+    let node = &config.store.node;
+    let since_ms = Clock::system(config.clock.trust)
+        .wall_ms()
+        .saturating_sub(LIVE_MS);
+    let mut tx = db.read().await?;
+    let others = store::rules::elsewhere(&mut tx, node, since_ms).await?;
+    let stored = Stored::of_node(&mut tx, node).await?;
+    tx.rollback().await?;
+    db.close().await;
+    let differing: Vec<String> = differing(&rules.files, &others)
+        .iter()
+        .map(Differing::words)
+        .collect();
+    if !differing.is_empty() {
+        bail!(
+            "other daemons on this database have other rule files: {}; the strictest is gone by until policy.dir holds the same \
+             files everywhere and is loaded",
+            differing.join(", ")
+        );
+    }
+    let codes = rules.files.clients.keys().map(String::as_str);
+    let loaded = stored.is_none_or(|stored| {
+        codes.chain([""]).all(|code| {
+            let entry = stored.entry(code);
+            entry.is_ok_and(|entry| entry.files_sha256 == rules.files.of(code).sha256)
+        })
+    });
+    let own = rules.files.clients.len();
+    let then = if loaded {
+        ""
+    } else {
+        "; not in force yet: systemctl reload ringfence"
+    };
+    Ok(format!("{own} clients have rules of their own{then}"))
 }
 
 /// How the vault was found.

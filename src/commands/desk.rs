@@ -1,5 +1,7 @@
 //! What commands about rules work with: the database, the time, the rules, and how operators read both.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -7,10 +9,27 @@ use crate::{
     clock::Clock,
     config::Config,
     daemon,
+    ids::ClientId,
     phone::ShortCodes,
-    rulebook::{files::Rulebook, find::Numbering},
-    store::{self, Db},
+    policy::RuleSet,
+    rulebook::{
+        files::Set,
+        find::{self, Numbering},
+        in_force::Rulebook,
+        stored::Stored,
+    },
+    store::{self, Db, Tx, clients},
 };
+
+/// The rules that decide for a client, and what whoever asks for them should know beside.
+pub struct Deciding {
+    /// The rules.
+    pub set: Set,
+    /// Where they are from, in words.
+    pub from: String,
+    /// What is not as one would think.
+    pub warnings: Vec<String>,
+}
 
 /// The desk of a command.
 pub struct Desk<'a> {
@@ -45,12 +64,81 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// The rules as the files say them now.
+    /// The rules as the files say them now. What decides: [`Desk::deciding`].
     ///
     /// # Errors
     /// A bad file, with its line.
     pub fn rulebook(&self) -> anyhow::Result<Rulebook> {
         daemon::open_rulebook(self.config)
+    }
+
+    /// The rules that decide for a client (without one, for every client without rules of its own): those that the daemon of
+    /// this configuration noted last, or, if so asked or if it never did, those that the files say now.
+    ///
+    /// # Errors
+    /// No such client, a bad file where the files are asked for, or the database.
+    pub async fn deciding(&self, client: Option<&str>, files: bool) -> anyhow::Result<Deciding> {
+        let code = client.unwrap_or("");
+        let node = &self.config.store.node;
+        let mut tx = self.db.read().await?;
+        let stored = Stored::of_node(&mut tx, node).await?;
+        let (Some(stored), false) = (stored, files) else {
+            let set = self.rulebook()?.now().of(code).clone();
+            return Ok(Deciding {
+                set,
+                from: "as the files say now".into(),
+                warnings: if files {
+                    Vec::new()
+                } else {
+                    vec![format!(
+                        "no daemon named {node} has run on this database yet, so nothing is decided by these"
+                    )]
+                },
+            });
+        };
+        let entry = stored.entry(code)?;
+        if entry.client != code {
+            find::client(&mut tx, code, None).await?;
+        }
+        let mut warnings = Vec::new();
+        if entry.files_sha256 != entry.sha256 {
+            warnings.push(format!(
+                "they are stricter than the files of {node}, because those of another daemon on this database differ; \
+                 `ringfence check` says whose"
+            ));
+        }
+        match self.rulebook() {
+            Ok(now) if now.now().of(code).sha256 != entry.files_sha256 => warnings.push(
+                "the files say something else now; --files shows it, `systemctl reload ringfence` brings it into force"
+                    .into(),
+            ),
+            Ok(_) => {}
+            Err(error) => warnings.push(format!("the files cannot be loaded: {}", super::whole(&error))),
+        }
+        Ok(Deciding {
+            set: stored.set(&mut tx, code).await?,
+            from: format!("in force at node {node}"),
+            warnings,
+        })
+    }
+
+    /// The clients whose rules ask for a second person to approve an agreement.
+    ///
+    /// # Errors
+    /// The database, or a bad file where no daemon has noted its rules yet.
+    pub async fn two_persons(&self, tx: &mut Tx) -> anyhow::Result<Vec<ClientId>> {
+        let stored = Stored::of_node(tx, &self.config.store.node).await?;
+        let mut found = Vec::new();
+        for client in clients::list(tx).await? {
+            let rules: Arc<RuleSet> = match &stored {
+                Some(stored) => stored.set(tx, &client.code).await?.rules,
+                None => self.rulebook()?.of(&client.code),
+            };
+            if rules.two_persons() {
+                found.push(client.id);
+            }
+        }
+        Ok(found)
     }
 
     /// The key under which letters are kept.

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::Desk;
 use crate::{
-    policy::{self, Outcome, Preset, Verdict},
+    policy::{self, Outcome, Preset, Verdict, Zones},
     rulebook::{
         self,
         explain::{Explained, explain},
@@ -37,11 +37,17 @@ pub enum PolicyCommand {
         /// The file
         file: PathBuf,
     },
-    /// Print the rules in force as the files say them now
+    /// Print the rules in force, as the daemon noted them when it loaded them, or any set that ever decided
     Show {
         /// Of this client; left out: of every client without rules of its own
         #[arg(long, value_name = "CODE")]
         client: Option<String>,
+        /// Those that the files say now, in force or not
+        #[arg(long)]
+        files: bool,
+        /// The set with this SHA-256, as receipts and the history name it
+        #[arg(long, value_name = "HASH", conflicts_with_all = ["client", "files"])]
+        sha256: Option<String>,
     },
     /// List which rules were in force since when
     History {
@@ -52,7 +58,7 @@ pub enum PolicyCommand {
         #[arg(long, default_value_t = 200)]
         limit: u32,
     },
-    /// Say what would be decided at an instant and why, by the facts of now; stores nothing, rings nobody
+    /// Say what would be decided at an instant and why, by the rules in force and the facts of now; stores nothing, rings nobody
     Explain(ExplainArgs),
     /// Decide again from receipts alone, and see that it comes to the same
     Replay(ReplayArgs),
@@ -80,13 +86,32 @@ pub enum PolicyCommand {
 #[derive(Debug, Subcommand)]
 pub enum SpecialDaysCommand {
     /// Import a CSV or XLSX file with the columns date, name, hours (08:00-21:00, several with ; and empty for none); it
-    /// takes the place of what is known of its years
+    /// takes the place of what is known of its years, and is refused if days that are known would fall away
     Import {
         /// The file
         file: PathBuf,
-        /// Two letters of the country, or country and subdivision such as CN-XJ
+        /// Two letters of the country, or country and subdivision such as CN-XJ; days of a subdivision hold for every number
+        /// of the country, for no number says in which it rings
         #[arg(long)]
         region: String,
+        /// Let the known days of these years fall away that the file does not hold
+        #[arg(long)]
+        replace: bool,
+        /// Who does it, as the books will say
+        #[arg(long, value_name = "NAME", default_value = super::ACTOR)]
+        by: String,
+    },
+    /// Remove days, so that they are days like others again
+    Remove {
+        /// Of this region
+        #[arg(long)]
+        region: String,
+        /// The day, YYYY-MM-DD; may be given several times
+        #[arg(long = "date", value_name = "DAY", required_unless_present = "year")]
+        dates: Vec<jiff::civil::Date>,
+        /// All days of this year
+        #[arg(long, conflicts_with = "dates")]
+        year: Option<i16>,
         /// Who does it, as the books will say
         #[arg(long, value_name = "NAME", default_value = super::ACTOR)]
         by: String,
@@ -143,6 +168,9 @@ pub struct ExplainArgs {
     /// Employee number of who would call
     #[arg(long, value_name = "CODE")]
     pub agent: Option<String>,
+    /// By the rules that the files say now, in force or not
+    #[arg(long)]
+    pub files: bool,
     /// Print the receipt that would be stored
     #[arg(long)]
     pub json: bool,
@@ -179,7 +207,14 @@ pub async fn run(
     match args.command {
         // `offline` has done it.
         PolicyCommand::Check { .. } => Ok(()),
-        PolicyCommand::Show { client } => files::show(client.as_deref(), desk, out),
+        PolicyCommand::Show {
+            client,
+            files,
+            sha256,
+        } => match sha256 {
+            Some(sha256) => files::show_kept(&sha256, desk, out).await,
+            None => files::show(client.as_deref(), files, desk, out).await,
+        },
         PolicyCommand::Lists { limit } => files::lists(limit, desk, out).await,
         PolicyCommand::History { client, limit } => {
             files::history(client.as_deref(), limit, desk, out).await
@@ -201,8 +236,17 @@ async fn explain_call(
         None => desk.now_ms,
     };
     let number = desk.numbering.number(&args.number)?;
-    let rules = desk.rulebook()?;
-    let explained = explain(desk.db, &rules, &args.case, &number, at_ms, None).await?;
+    let deciding = desk.deciding(Some(&args.case.client), args.files).await?;
+    for warning in &deciding.warnings {
+        // The receipt stands alone on the output.
+        if args.json {
+            eprintln!("warning: {warning}");
+        } else {
+            writeln!(out, "warning: {warning}")?;
+        }
+    }
+    let rules = &deciding.set.rules;
+    let explained = explain(desk.db, rules, &args.case, &number, at_ms, None).await?;
     if let Some(code) = &args.agent {
         agent(code, desk, out).await?;
     }
@@ -273,15 +317,40 @@ fn say(
         facts.rules.revision,
         decision.receipt.rules_hash()
     )?;
-    if let Some(local) = store::facts::LocalMoment::of(&facts.zones, at_ms) {
-        writeln!(
-            out,
-            "  there it is {} {:02} h, {}",
-            local.date, local.hour, local.zone
-        )?;
-    }
+    writeln!(out, "  {}", there(&facts.zones, at_ms))?;
     // From the receipt alone, so that what is explained is what would be proven.
-    for line in policy::explain(decision.receipt.text())? {
+    rule_by_rule(decision.receipt.text(), out)
+}
+
+/// What time it is where the person called is, as far as that is known.
+fn there(zones: &Zones, at_ms: i64) -> String {
+    let local = |zone: &String| store::facts::LocalMoment::of(&Zones::recorded(zone), at_ms);
+    let mut moments: Vec<_> = zones.names.iter().filter_map(local).collect();
+    moments.sort_by(|a, b| (&a.date, a.hour, &a.zone).cmp(&(&b.date, b.hour, &b.zone)));
+    let word = |m: &store::facts::LocalMoment| format!("{} {:02} h ({})", m.date, m.hour, m.zone);
+    match (moments.first(), moments.last()) {
+        (Some(only), Some(_)) if moments.len() == 1 => {
+            format!(
+                "there it is {} {:02} h, {}",
+                only.date, only.hour, only.zone
+            )
+        }
+        (Some(first), Some(last)) => format!(
+            "there it is somewhere between {} and {}: in which of {} zones, the number does not say",
+            word(first),
+            word(last),
+            moments.len()
+        ),
+        _ => "nobody can say what time it is there".to_owned(),
+    }
+}
+
+/// The rules that a receipt was decided by, each with what it saw.
+///
+/// # Errors
+/// A receipt that does not prove what it says.
+pub fn rule_by_rule(receipt: &str, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    for line in policy::explain(receipt)? {
         let word = match line.outcome {
             Outcome::Passed => "passed",
             Outcome::Refused => "REFUSED",

@@ -220,6 +220,7 @@ on_both! {
         let line = format!("bars import {} --reason list~of~the~bank", shown(&bad));
         office.ill(&line, "line 3, column number").await;
         office.ill(&line, "column reason").await;
+        office.ill(&line, "bad.csv").await;
         assert!(!office.well("bars list").await.contains("do_not_call"));
         let good = office.file("good.csv", "number\n13810000000\n13810000099\n");
         let line = format!("bars import {} --reason list~of~the~bank", shown(&good));
@@ -373,9 +374,26 @@ on_both! {
         rules.note(&office.test.db, "system", NOW_MS).await.unwrap();
         let history = office.well("policy history --client bank").await;
         assert!(history.contains("bank.toml") && history.contains("every other"), "{history}");
+        // What decides is shown, also while the files say something else or nothing at all.
+        let shown_now = office.well("policy show --client bank").await;
+        assert!(shown_now.contains("in force at node floor") && !shown_now.contains("warning"), "{shown_now}");
+        office.file("rules/bank.toml", &text.replace("9000", "9500"));
+        let stale = office.well("policy show --client bank").await;
+        assert!(stale.contains("guard_ms = 9000") && stale.contains("warning: the files say something else now"), "{stale}");
+        assert!(office.well("policy show --client bank --files").await.contains("guard_ms = 9500"));
+        let explain = "policy explain --case bank/C0 --number 13810000000 --at 2026-11-23T20:59:36+08:00";
+        assert!(office.well(explain).await.contains("warning: the files say something else now"));
+        assert!(!office.well(&format!("{explain} --files")).await.contains("warning"));
         office.file("rules/bank.toml", &text.replace("9000", "1"));
-        office.ill("policy show", "line 6").await;
+        assert!(office.well("policy show").await.contains("the files cannot be loaded"));
+        office.ill("policy show --files", "line 6").await;
         office.ill("policy history --client nobody", "no client").await;
+        office.ill("policy show --client nobody", "no client").await;
+        // Any set that ever decided can be read by its hash.
+        let hash = stale.lines().find_map(|line| line.strip_prefix("# SHA-256 ")).unwrap();
+        let by_hash = office.well(&format!("policy show --sha256 {hash}")).await;
+        assert!(by_hash.contains("guard_ms = 9000") && by_hash.contains("+7\""), "{by_hash}");
+        office.ill(&format!("policy show --sha256 {}", "0".repeat(64)), "policy history").await;
     }
 
     async fn special_days_shut_the_window_and_are_replaced_by_year(test: Test) {
@@ -390,15 +408,33 @@ on_both! {
         office.ill(&import(&bad), "line 3, column name").await;
         office.ill(&import(&bad), "twice").await;
         let good = office.file("good.csv", "date,name,hours\n2027-02-06,春节,\n2027-02-20,补班,09:00-12:00;14:00-18:00\n");
-        assert!(office.well(&import(&good)).await.starts_with("2 special days of CN"));
+        let done = office.well(&import(&good)).await;
+        assert_eq!(done, "2 special days of CN: 2 new, 0 changed, 0 as known; 0 removed\n");
         let why = office.well(explain).await;
         assert!(why.contains("would be refused: outside_window") && why.contains("春节"), "{why}");
         let list = office.well("policy special-days list --from 2027-01-01").await;
         assert!(list.contains("no calls") && list.contains("09:00-12:00, 14:00-18:00"), "{list}");
         let none = office.file("none.csv", "date,name,hours\n2027-10-01,国庆,\n");
-        office.well(&import(&none)).await;
+        // No day falls away by the way.
+        office.ill(&import(&none), "2027-02-06 春节, 2027-02-20 补班").await;
+        office.ill(&import(&none), "--replace").await;
+        assert!(office.well(explain).await.contains("would be refused"), "nothing was done");
+        let done = office.well(&format!("{} --replace", import(&none))).await;
+        assert!(done.contains("1 new, 0 changed, 0 as known; 2 removed"), "{done}");
         assert!(office.well(explain).await.contains("would be allowed"), "the year was replaced");
         office.ill(&import(&good).replace("cn", "atlantis"), "region").await;
+        // A part of a country is said to hold for all of it, and days are taken back by name.
+        let done = office.well(&import(&good).replace(" cn", " cn-xj")).await;
+        assert!(done.contains("hold for every number of CN"), "{done}");
+        assert!(office.well(explain).await.contains("would be refused"));
+        let remove = "policy special-days remove --region cn-xj --by lin";
+        office.ill(remove, "--date").await;
+        office.ill(&format!("{remove} --date 2027-02-06 --date 2027-02-07"), "2027-02-07 is no special day of CN-XJ").await;
+        let gone = office.well(&format!("{remove} --date 2027-02-06")).await;
+        assert_eq!(gone, "1 special days removed: 2027-02-06 春节\n");
+        assert!(office.well(explain).await.contains("would be allowed"));
+        assert!(office.well(&format!("{remove} --year 2027")).await.contains("2027-02-20 补班"));
+        office.ill(&format!("{remove} --year 2027"), "no special days in that year").await;
     }
 
     async fn calls_of_other_agencies_are_imported_once_and_counted(test: Test) {

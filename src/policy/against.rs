@@ -41,6 +41,36 @@ impl Comparison {
             Against::Unknown { .. } => None,
         }
     }
+
+    /// Whether a call that was allowed then would be allowed by the other rules too, and within no narrower bounds: as
+    /// long to place it, as long to ring, and by the same agreement or none.
+    #[must_use]
+    pub fn still_holds(&self) -> bool {
+        let (
+            Verdict::Allow {
+                valid_until_ms,
+                ring_ms,
+                ring_until_ms,
+                closes_at_ms,
+                agreement,
+            },
+            Against::Decided(Verdict::Allow {
+                valid_until_ms: valid,
+                ring_ms: ring,
+                ring_until_ms: ring_until,
+                closes_at_ms: closes,
+                agreement: by,
+            }),
+        ) = (&self.then, &self.with)
+        else {
+            return false;
+        };
+        valid >= valid_until_ms
+            && ring >= ring_ms
+            && ring_until >= ring_until_ms
+            && closes >= closes_at_ms
+            && by == agreement
+    }
 }
 
 /// Judges the facts of a receipt by other rules.

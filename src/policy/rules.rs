@@ -299,6 +299,13 @@ impl RuleSet {
         }
     }
 
+    /// Whether an agreement counts only once a second person approved it.
+    #[must_use]
+    pub fn two_persons(&self) -> bool {
+        let rules = self.agreements.as_ref();
+        rules.is_some_and(|rules| rules.two_persons)
+    }
+
     /// Calendar years from a call's end that its recording, receipts and agreements are kept at least.
     #[must_use]
     pub fn retention_years(&self) -> u16 {

@@ -1,12 +1,13 @@
 //! What would be decided, and why: the facts as they stand, the clock set to any instant. Nothing is stored, nothing
 //! rings.
 
+use std::sync::Arc;
+
 use super::{Refused, find};
 use crate::{
     clock::{ClockOrigin, ClockTrust},
     phone::PhoneNumber,
-    policy::{self, Decision, Facts, Now},
-    rulebook::files::Rulebook,
+    policy::{self, Decision, Facts, Now, RuleSet},
     store::{self, Db, contact_points::Target, users::User},
 };
 
@@ -21,13 +22,13 @@ pub struct Explained {
     pub decision: Decision,
 }
 
-/// Explains a call to a number of a case at an instant: once for each person of the case who has that number.
+/// Explains a call to a number of a case at an instant by the rules of its client: once for each person of the case who has that number.
 ///
 /// # Errors
 /// [`Refused`].
 pub async fn explain(
     db: &Db,
-    rules: &Rulebook,
+    rules: &Arc<RuleSet>,
     case: &find::CaseName,
     number: &PhoneNumber,
     at_ms: i64,
@@ -42,7 +43,6 @@ pub async fn explain(
         trust: ClockTrust::Trusted { error_ms: 0 },
         origin: ClockOrigin::System,
     };
-    let rules = rules.of(&case.client);
     let mut explained = Vec::with_capacity(targets.len());
     for target in targets {
         let facts = store::facts::read(&mut tx, &target, rules.clone(), at_ms).await?;

@@ -1,25 +1,19 @@
-//! The rules in force: the preset, made stricter by files, for each client its own. Loaded at the start, again on
-//! SIGHUP, never half.
+//! What the rule files say: the preset, made stricter by files, for each client its own.
 //!
 //! `policy.dir` holds one TOML file per client, named by the client's code, and `all.toml` for every client. A file names
 //! the preset that it makes stricter, and can do nothing else; clients without one are called by `policy.preset`. That a
-//! file names another preset is allowed, and told. A bad file at the start refuses the start; a bad file later leaves
-//! everything as it was and says so. Every set that comes into force is kept in the database with its hash, which receipts name.
+//! file names another preset is allowed, and told. Read as a whole or not at all. What comes into force of it, and when:
+//! `in_force.rs`.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use crate::{
     policy::{Preset, RuleSet},
-    store::{
-        self, Db,
-        access::{self, Access},
-        clients,
-        rules::{self, Kept},
-    },
+    store::rules::Kept,
 };
 
 /// The file whose rules are every client's.
@@ -60,11 +54,22 @@ pub struct Set {
 }
 
 impl Set {
-    fn new(rules: RuleSet, source: String) -> Self {
+    /// Rules that come from these files.
+    pub(super) fn new(rules: RuleSet, source: String) -> Self {
         Self {
             sha256: rules.hash(),
             rules: Arc::new(rules),
             source,
+        }
+    }
+
+    /// As the database keeps it; `text` is the canonical text.
+    pub(super) fn kept<'a>(&'a self, text: &'a str) -> Kept<'a> {
+        Kept {
+            sha256: &self.sha256,
+            name: &self.rules.name,
+            revision: &self.rules.revision,
+            text,
         }
     }
 }
@@ -247,178 +252,10 @@ fn stricter(base: Option<&Set>, place: &Path, text: &str) -> Result<Set, FilesEr
     })
 }
 
-/// The rules in force, for whoever asks; clones share them.
-#[derive(Debug, Clone)]
-pub struct Rulebook(Arc<Shelf>);
-
-#[derive(Debug)]
-struct Shelf {
-    preset: Preset,
-    dir: Option<PathBuf>,
-    loaded: RwLock<Arc<Loaded>>,
-    /// What was wrong with the files when they were last read.
-    fault: Mutex<Option<String>>,
-}
-
-/// What loading again came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Whose rules are other ones now: codes of clients, and `all`.
-    pub changed: Vec<String>,
-    /// Files whose client is not known yet.
-    pub strangers: Vec<String>,
-}
-
-impl Rulebook {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// [`FilesError`].
-    pub fn open(preset: Preset, dir: Option<PathBuf>) -> Result<Self, FilesError> {
-        let loaded = Loaded::read(preset, dir.as_deref())?;
-        Ok(Self(Arc::new(Shelf {
-            preset,
-            dir,
-            loaded: RwLock::new(Arc::new(loaded)),
-            fault: Mutex::new(None),
-        })))
-    }
-
-    /// All rules of this moment.
-    #[must_use]
-    pub fn now(&self) -> Arc<Loaded> {
-        let loaded = self.0.loaded.read();
-        // The lock guards one pointer, which is always whole.
-        loaded.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The rules of a client at this moment.
-    #[must_use]
-    pub fn of(&self, client: &str) -> Arc<RuleSet> {
-        self.now().of(client).rules.clone()
-    }
-
-    /// Whether a client's rules ask for a second person to approve an agreement.
-    #[must_use]
-    pub fn two_persons(&self, client: &str) -> bool {
-        let rules = self.of(client);
-        rules
-            .agreements
-            .as_ref()
-            .is_some_and(|rules| rules.two_persons)
-    }
-
-    /// What is wrong with the files, if they were found bad since they were last good.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        let fault = self.0.fault.lock();
-        fault.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes in the database what is in force.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn note(&self, db: &Db, actor: &str, now_ms: i64) -> store::Result<Reloaded> {
-        note(db, &self.now(), actor, now_ms).await
-    }
-
-    /// Reads the files again. If they are good and the database has noted them, every decision from now on is by them;
-    /// if not, everything stays as it was.
-    ///
-    /// # Errors
-    /// The fault of a file with its line, or the database.
-    pub async fn reload(&self, db: &Db, actor: &str, now_ms: i64) -> anyhow::Result<Reloaded> {
-        let shelf = self.0.clone();
-        let read =
-            tokio::task::spawn_blocking(move || Loaded::read(shelf.preset, shelf.dir.as_deref()));
-        let loaded = match read.await? {
-            Ok(loaded) => Arc::new(loaded),
-            Err(error) => {
-                self.set_fault(Some(error.to_string()));
-                return Err(error.into());
-            }
-        };
-        let reloaded = note(db, &loaded, actor, now_ms).await?;
-        let mut now = self
-            .0
-            .loaded
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *now = loaded;
-        drop(now);
-        self.set_fault(None);
-        Ok(reloaded)
-    }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-}
-
-async fn note(db: &Db, loaded: &Loaded, actor: &str, now_ms: i64) -> store::Result<Reloaded> {
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    let mut tx = db.begin().await?;
-    let known = clients::list(&mut tx).await?;
-    let mut changed = Vec::new();
-    let all = [(ALL, None, &loaded.general)];
-    let own = known.iter().filter_map(|client| {
-        let set = loaded.clients.get(&client.code)?;
-        Some((client.code.as_str(), Some(client.id), set))
-    });
-    let mut sets: Vec<_> = all.into_iter().chain(own).collect();
-    // Whose file went away is called by the general rules again.
-    for client in &known {
-        if !loaded.clients.contains_key(&client.code) && rules::has_own(&mut tx, client.id).await? {
-            sets.push((&client.code, Some(client.id), &loaded.general));
-        }
-    }
-    for (name, client, set) in sets {
-        let text = set.rules.canonical_text();
-        let kept = Kept {
-            sha256: &set.sha256,
-            name: &set.rules.name,
-            revision: &set.rules.revision,
-            text: &text,
-        };
-        if rules::put_in_force(&mut tx, client, kept, &set.source, actor, now_ms).await? {
-            changed.push(name.to_owned());
-        }
-    }
-    if !changed.is_empty() {
-        let access = Access {
-            at_ms: now_ms,
-            actor,
-            action: "policy.load",
-            object: &loaded.general.sha256,
-            client_id: None,
-            detail: serde_json::json!({ "changed": changed }),
-        };
-        access::log(&mut tx, &access).await?;
-    }
-    tx.commit().await?;
-    let strangers: Vec<String> = loaded
-        .clients
-        .keys()
-        .filter(|code| !known.iter().any(|client| client.code == **code))
-        .cloned()
-        .collect();
-    for code in &strangers {
-        tracing::warn!(
-            file = format!("{code}.toml"),
-            "no client has this code yet; check the file's name if its client should be here"
-        );
-    }
-    Ok(Reloaded { changed, strangers })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::store::tests::{NOW_MS, Test, floor, on_both};
 
     const BANK: &str =
         "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[ring]\nclause = 'x'\nguard_ms = 9000\n";
@@ -439,8 +276,8 @@ mod tests {
             std::fs::write(self.0.path().join(name), text).unwrap();
         }
 
-        fn open(&self) -> Result<Rulebook, FilesError> {
-            Rulebook::open(Preset::CnPlan, Some(self.0.path().into()))
+        fn open(&self) -> Result<Loaded, FilesError> {
+            Loaded::read(Preset::CnPlan, Some(self.0.path()))
         }
     }
 
@@ -454,18 +291,18 @@ mod tests {
             (".bank.toml.swp", "no rules"),
         ]);
         let rules = folder.open().unwrap();
-        let (bank, other) = (rules.of("bank"), rules.of("other"));
+        let (bank, other) = (&rules.of("bank").rules, &rules.of("other").rules);
         assert_eq!((bank.ring.guard_ms, bank.ring.shortest_ms), (9_000, 20_000));
         assert_eq!(
             (other.ring.guard_ms, other.ring.shortest_ms),
             (5_000, 20_000)
         );
         // Another preset takes the place of the configured one, what holds for all is added.
-        let us = rules.of("us");
+        let us = &rules.of("us").rules;
         assert_eq!(us.pauses.len(), 1);
         assert_eq!(us.ring.shortest_ms, 20_000);
-        assert_eq!(rules.now().of("bank").source, "all.toml + bank.toml");
-        assert_eq!(rules.now().general.source, "preset cn-plan + all.toml");
+        assert_eq!(rules.of("bank").source, "all.toml + bank.toml");
+        assert_eq!(rules.general.source, "preset cn-plan + all.toml");
     }
 
     #[test]
@@ -477,7 +314,7 @@ mod tests {
         );
         let warnings = |files: &[(&str, &str)]| {
             let folder = Folder::new(files);
-            folder.open().unwrap().now().warnings.clone()
+            folder.open().unwrap().warnings
         };
         let told = warnings(&[us, both, ("bank.toml", BANK)]);
         assert_eq!(told.len(), 1);
@@ -524,42 +361,12 @@ mod tests {
                 .to_string();
             assert!(error.contains(name) && error.contains(wrong), "{error}");
         }
-        let missing = Rulebook::open(Preset::CnPlan, Some("/nowhere/at/all".into()));
+        let missing = Loaded::read(Preset::CnPlan, Some("/nowhere/at/all".as_ref()));
         assert!(
             missing
                 .unwrap_err()
                 .to_string()
                 .contains("correct policy.dir")
         );
-    }
-
-    on_both! {
-        async fn a_bad_file_later_leaves_the_rules_as_they_were_and_is_told(test: Test) {
-            floor(&test.db, 1).await;
-            let folder = Folder::new(&[("bank.toml", BANK)]);
-            let rules = folder.open().unwrap();
-            let noted = rules.note(&test.db, "system", NOW_MS).await.unwrap();
-            assert_eq!(noted.changed, ["all", "bank"]);
-            assert_eq!(rules.note(&test.db, "system", NOW_MS).await.unwrap().changed, Vec::<String>::new());
-            folder.write("bank.toml", &BANK.replace("9000", "1"));
-            let error = rules.reload(&test.db, "lin", NOW_MS).await.unwrap_err().to_string();
-            assert!(error.contains("bank.toml") && error.contains("line 6"), "{error}");
-            assert_eq!(rules.fault(), Some(error));
-            assert_eq!(rules.of("bank").ring.guard_ms, 9_000);
-            folder.write("bank.toml", &BANK.replace("9000", "8000").replace("'1'", "'2'"));
-            folder.write("stranger.toml", BANK);
-            let done = rules.reload(&test.db, "lin", NOW_MS + 1).await.unwrap();
-            assert_eq!((done.changed, done.strangers), (vec!["bank".to_owned()], vec!["stranger".to_owned()]));
-            assert_eq!((rules.of("bank").ring.guard_ms, rules.fault()), (8_000, None));
-            // Without its file the bank is called by the general rules again, and the history says so.
-            std::fs::remove_file(folder.0.path().join("bank.toml")).unwrap();
-            let done = rules.reload(&test.db, "lin", NOW_MS + 2).await.unwrap();
-            assert_eq!(done.changed, ["bank"]);
-            assert_eq!(rules.of("bank").ring.guard_ms, 5_000);
-            let mut tx = test.db.read().await.unwrap();
-            let history = rules::history(&mut tx, Some("bank"), None, 9).await.unwrap();
-            let revisions: Vec<_> = history.iter().map(|row| (row.client.is_some(), row.from_ms - NOW_MS)).collect();
-            assert_eq!(revisions, [(true, 2), (true, 1), (true, 0), (false, 0)]);
-        }
     }
 }

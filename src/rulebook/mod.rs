@@ -2,17 +2,20 @@
 //!
 //! The command line and the API are two doors to the same acts, so each act stands here once: it parses what came from
 //! outside into types, changes the store in one transaction and writes the access log at the end of it. What never
-//! happens here: a decision (that is `policy`), or a call (that is `switchboard`). Read next: `files.rs`.
+//! happens here: a decision (that is `policy`), or a call (that is `switchboard`). Read next: `files.rs`, `in_force.rs`.
 
 pub mod agreements;
 pub mod bars;
+pub mod elsewhere;
 pub mod explain;
 pub mod files;
 pub mod find;
+pub mod in_force;
 pub mod lists;
 pub mod outside;
 pub mod replay;
 pub mod special_days;
+pub mod stored;
 pub mod table;
 
 use crate::store;

@@ -2,7 +2,7 @@
 
 use super::{Result, Tx, contact_points::Target, db::Row, users::User};
 use crate::{
-    ids::{AgentId, CaseId, ClientId, ContactPointId, ReceiptId, UserId},
+    ids::{AgentId, CallId, CaseId, ClientId, ContactPointId, ReceiptId, UserId},
     policy::Decision,
 };
 
@@ -65,6 +65,9 @@ statements! {
     BY_ID("read a receipt") =
         "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
          FROM receipts WHERE id = $1";
+    OF_CALL("read the receipt of a call") =
+        "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
+         FROM receipts WHERE id = (SELECT receipt_id FROM attempts WHERE id = $1)";
     LIST("list receipts") =
         "SELECT id, at_ms, allowed, client_id, case_id, contact_point_id, agent_id, rules_sha256, reasons, body
          FROM receipts
@@ -134,6 +137,15 @@ pub async fn insert(tx: &mut Tx, r: &NewReceipt<'_>) -> Result<()> {
 /// The receipt with this id.
 pub async fn by_id(tx: &mut Tx, id: ReceiptId) -> Result<Option<Receipt>> {
     tx.fetch_optional(&BY_ID, args![id])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// The receipt of the decision that allowed a call.
+pub async fn of_call(tx: &mut Tx, call: CallId) -> Result<Option<Receipt>> {
+    tx.fetch_optional(&OF_CALL, args![call])
         .await?
         .as_ref()
         .map(read)

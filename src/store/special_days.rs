@@ -6,6 +6,10 @@ use crate::policy::{Span, SpecialDay};
 statements! {
     FORGET("replace the special days of a year") =
         "DELETE FROM special_days WHERE region = $1 AND on_date >= $2 AND on_date <= $3";
+    OF_YEAR("look up the special days of a year") =
+        "SELECT region, on_date, name, hours FROM special_days WHERE region = $1 AND on_date >= $2 AND on_date <= $3
+         ORDER BY on_date";
+    REMOVE("remove a special day") = "DELETE FROM special_days WHERE region = $1 AND on_date = $2";
     INSERT("enter a special day") =
         "INSERT INTO special_days (region, on_date, name, hours, import_id) VALUES ($1, $2, $3, $4, $5)";
     /// A number does not say in which subdivision it rings, so those of the whole country count.
@@ -29,12 +33,7 @@ pub async fn replace(
     years.sort_unstable();
     years.dedup();
     for year in years {
-        let args = args![
-            region,
-            format!("{year:04}-01-01"),
-            format!("{year:04}-12-31")
-        ];
-        tx.execute(&FORGET, args).await?;
+        tx.execute(&FORGET, of(region, year)).await?;
     }
     for day in days {
         let hours: Vec<String> = day.hours.iter().map(Span::to_string).collect();
@@ -48,6 +47,31 @@ pub async fn replace(
         tx.execute(&INSERT, args).await?;
     }
     Ok(())
+}
+
+/// The arguments that name a year of a region.
+fn of(region: &str, year: i16) -> Vec<super::sql::Value> {
+    args![
+        region,
+        format!("{year:04}-01-01"),
+        format!("{year:04}-12-31")
+    ]
+}
+
+/// The special days of a region itself, without its subdivisions, in a year.
+pub async fn of_year(tx: &mut Tx, region: &str, year: i16) -> Result<Vec<SpecialDay>> {
+    tx.fetch_all(&OF_YEAR, of(region, year))
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+/// Makes a special day one like others again.
+pub async fn remove(tx: &mut Tx, region: &str, date: jiff::civil::Date) -> Result<()> {
+    tx.execute(&REMOVE, args![region, date.to_string()])
+        .await
+        .map(drop)
 }
 
 /// The special days of a region and its subdivisions from one day to another, both included.

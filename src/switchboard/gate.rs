@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     ids::{CallId, ReceiptId},
     policy::{self, Verdict},
-    rulebook::files::Rulebook,
+    rulebook::in_force::Rulebook,
     store::{
         self, Db, Tx,
         attempts::{NewAttempt, Purpose},
@@ -101,8 +101,9 @@ impl Gate {
         }
 
         let now = self.clock.now();
-        let rules = self.rules.of(&target.client_code);
-        let facts = store::facts::read(&mut tx, &target, rules, now.wall_ms).await?;
+        let rules = self.rules.now();
+        let set = rules.of(&target.client_code);
+        let facts = store::facts::read(&mut tx, &target, set.rules.clone(), now.wall_ms).await?;
         let mut decision = policy::decide(&facts, &now);
         store::receipts::insert(
             &mut tx,
@@ -119,6 +120,9 @@ impl Gate {
             },
         )
         .await?;
+
+        let whose = (target.client, target.client_code.as_str());
+        self.rules.keep(&mut tx, &rules, whose, now.wall_ms).await?;
 
         let permit = decision.take_permit();
         let gated = match (decision.verdict, permit) {
@@ -163,7 +167,8 @@ impl Gate {
                     valid_until_ms,
                     ring_until_ms,
                     closes_at_ms,
-                    target,
+                    rules_sha256: set.sha256.clone(),
+                    target: target.clone(),
                 }))
             }
             (Verdict::Deny { reasons }, _) => Gated::Refused(DialAnswer::Refused {
@@ -181,7 +186,10 @@ impl Gate {
         self.answer(&mut tx, request, &gated, call, now.wall_ms)
             .await?;
         match (tx.commit().await, &gated) {
-            (Ok(()), _) => Ok(Some(gated)),
+            (Ok(()), _) => {
+                self.rules.is_kept(&rules, &target.client_code);
+                Ok(Some(gated))
+            }
             (Err(error), Gated::Allowed(_)) if error.is_unavailable() => {
                 Ok(Some(Gated::Unsure(Box::new(Unsure { guards, error }))))
             }

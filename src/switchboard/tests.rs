@@ -109,7 +109,7 @@ async fn house_on(debtor: &str, test: Test, db: Db) -> House {
             recorder: Recorder::start(vault.clone()).unwrap(),
             facts,
             vault,
-            rules: Rulebook::open(Preset::CnPlan, None).unwrap(),
+            rules: Rulebook::open(Preset::CnPlan, None, "main").unwrap(),
         },
         Settings {
             node: "main".into(),

@@ -56,6 +56,7 @@ use crate::{
     ids::{AgentId, CallId},
     policy::{Bounds, Permit},
     recorder::Recorder,
+    rulebook::in_force::Rulebook,
     store::{Db, contact_points::Target},
     switchboard::News,
     trunk::{LegEvent, Trunk},
@@ -80,6 +81,8 @@ pub struct Floorwork {
     pub engine: Engine,
     /// Into the vault.
     pub recorder: Recorder,
+    /// The rules in force.
+    pub rules: Rulebook,
     /// What the database cannot be told yet.
     pub facts: FactJournal,
     /// Who wants to know.
@@ -111,6 +114,8 @@ pub struct Granted {
     pub ring_until_ms: i64,
     /// The window closes.
     pub closes_at_ms: i64,
+    /// Hash of the rules that allowed it.
+    pub rules_sha256: String,
     /// Whom.
     pub target: Target,
 }
@@ -137,6 +142,8 @@ pub struct CallTask {
     floor: Arc<Floorwork>,
     call: CallId,
     target: Target,
+    /// Hash of the rules that allowed it.
+    rules_sha256: String,
     agent_permit: Option<Permit>,
     customer_permit: Option<Permit>,
     browser: Option<Arc<AudioLeg>>,
@@ -222,6 +229,7 @@ impl CallTask {
             journal_writer,
             herald: Herald::new(&floor, call, agent_id, granted.target.client, state),
             target: granted.target,
+            rules_sha256: granted.rules_sha256,
             floor,
         };
         (task, handle)

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{super::Desk, OutsideCountsCommand, SpecialDaysCommand};
 use crate::{
     policy::{Preset, RuleSet},
-    rulebook::{self, By, find},
+    rulebook::{self, By, find, special_days::Which},
     store::{outside_counts, rule_lists, rules, special_days},
 };
 
@@ -38,20 +38,41 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Prints the rules of a client as the files say them now.
+/// Prints the rules in force for a client, or those that the files say now.
 ///
 /// # Errors
-/// A bad file.
-pub(super) fn show(
+/// No such client, or a bad file where the files are asked for.
+pub(super) async fn show(
     client: Option<&str>,
+    files: bool,
     desk: &Desk<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    let loaded = desk.rulebook()?.now();
-    let set = client.map_or(&loaded.general, |code| loaded.of(code));
-    writeln!(out, "# {}", set.source)?;
+    let deciding = desk.deciding(client, files).await?;
+    for warning in &deciding.warnings {
+        writeln!(out, "# warning: {}", warning.replace('\n', "\n# "))?;
+    }
+    let set = &deciding.set;
+    writeln!(out, "# {}, {}", set.source, deciding.from)?;
     writeln!(out, "# SHA-256 {}", set.sha256)?;
     writeln!(out, "{}", toml_text(&set.rules)?)?;
+    Ok(())
+}
+
+/// Prints a rule set that ever decided.
+///
+/// # Errors
+/// No such set, or the database.
+pub(super) async fn show_kept(
+    sha256: &str,
+    desk: &Desk<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let sha256 = sha256.to_ascii_lowercase();
+    let mut tx = desk.db.read().await?;
+    let rules = rulebook::stored::kept(&mut tx, &sha256).await?;
+    writeln!(out, "# SHA-256 {sha256}")?;
+    writeln!(out, "{}", toml_text(&rules)?)?;
     Ok(())
 }
 
@@ -75,7 +96,7 @@ pub(super) async fn history(
     }
     let found = rules::history(&mut tx, client, None, limit).await?;
     let mut table = super::super::table([
-        "since", "client", "rules", "revision", "SHA-256", "from", "by",
+        "since", "client", "rules", "revision", "SHA-256", "from", "node", "by",
     ]);
     for row in found {
         table.add_row([
@@ -85,6 +106,7 @@ pub(super) async fn history(
             row.revision,
             row.sha256,
             row.source,
+            row.node,
             row.actor,
         ]);
     }
@@ -137,18 +159,56 @@ pub(super) async fn special_days(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match command {
-        SpecialDaysCommand::Import { file, region, by } => {
+        SpecialDaysCommand::Import {
+            file,
+            region,
+            replace,
+            by,
+        } => {
             let by = By {
                 actor: &by,
                 now_ms: desk.now_ms,
             };
-            let done = rulebook::special_days::import(desk.db, &file, &region, by)
+            let done = rulebook::special_days::import(desk.db, &file, &region, replace, by)
                 .await
                 .with_context(|| file.display().to_string())?;
             let region = region.to_ascii_uppercase();
             writeln!(
                 out,
-                "{done} special days of {region}; what was known of their years is replaced"
+                "{} special days of {region}: {} new, {} changed, {} as known; {} removed",
+                done.days,
+                done.new,
+                done.changed,
+                done.same,
+                done.removed.len()
+            )?;
+            if let Some((country, _)) = region.split_once('-') {
+                writeln!(
+                    out,
+                    "no number says in which part of {country} it rings, so they hold for every number of {country}"
+                )?;
+            }
+        }
+        SpecialDaysCommand::Remove {
+            region,
+            dates,
+            year,
+            by,
+        } => {
+            let by = By {
+                actor: &by,
+                now_ms: desk.now_ms,
+            };
+            let which = match year {
+                Some(year) => Which::Year(year),
+                None => Which::Dates(dates),
+            };
+            let gone = rulebook::special_days::remove(desk.db, &region, &which, by).await?;
+            writeln!(
+                out,
+                "{} special days removed: {}",
+                gone.len(),
+                rulebook::special_days::named(&gone)
             )?;
         }
         SpecialDaysCommand::List { region, from } => {

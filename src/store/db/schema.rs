@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(4, "figures", "0004_figures.sql"),
     migration!(5, "rules of people", "0005_rules_of_people.sql"),
     migration!(6, "work", "0006_work.sql"),
+    migration!(8, "rules of nodes", "0008_rules_of_nodes.sql"),
 ];
 
 /// The schema of one database; `text` picks from SQLite's and PostgreSQL's.
@@ -57,7 +58,7 @@ pub(super) fn migration_error(name: &str, error: MigrateError) -> Error {
         MigrateError::VersionMissing(v) | MigrateError::VersionTooNew(v, _) => failed(
             format!(
                 "it was written by a newer ringfence (schema {v}; this one knows {})",
-                MIGRATIONS.len()
+                MIGRATIONS.last().map_or(0, |(newest, ..)| *newest)
             ),
             "start the newer version, or restore the backup made before the upgrade",
         ),

@@ -423,15 +423,16 @@ on_both! {
         let set = |sha256| Kept { sha256, name: "n", revision: "1", text: "{}" };
         let client = floor.targets[0].client;
         let put = async |tx: &mut Tx, client, sha, now| {
-            rules::put_in_force(tx, client, set(sha), "preset", "lin", now).await.unwrap()
+            let entry = rules::Entry { node: "a", client, source: "preset", actor: "lin", now_ms: now };
+            rules::put_in_force(tx, set(sha), &entry).await.unwrap()
         };
         assert!(put(&mut tx, None, "a", 1).await);
         assert!(!put(&mut tx, None, "a", 2).await, "nothing new");
-        assert!(!rules::has_own(&mut tx, client).await.unwrap());
+        assert!(!rules::has_own(&mut tx, client, "a").await.unwrap());
         assert!(put(&mut tx, Some(client), "b", 3).await);
         assert!(put(&mut tx, None, "b", 4).await);
         assert!(put(&mut tx, None, "a", 5).await, "back to the first");
-        assert!(rules::has_own(&mut tx, client).await.unwrap());
+        assert!(rules::has_own(&mut tx, client, "a").await.unwrap());
         let history = rules::history(&mut tx, None, None, 10).await.unwrap();
         let seen: Vec<_> = history.iter().map(|row| (row.client.as_deref(), row.sha256.as_str(), row.from_ms)).collect();
         assert_eq!(seen, [(None, "a", 5), (None, "b", 4), (Some("bank"), "b", 3), (None, "a", 1)]);

@@ -51,7 +51,7 @@ pub(super) fn ids(n: u32) -> (CallId, ReceiptId) {
 }
 
 fn preset() -> Rulebook {
-    Rulebook::open(Preset::CnPlan, None).unwrap()
+    Rulebook::open(Preset::CnPlan, None, "main").unwrap()
 }
 
 fn ten_in_the_morning() -> Clock {
@@ -136,7 +136,7 @@ on_both! {
     async fn a_click_is_decided_by_the_rules_its_client_has_at_that_moment(test: Test) {
         let floor = floor(&test.db, 1).await;
         let dir = tempfile::tempdir().unwrap();
-        let rules = Rulebook::open(Preset::CnPlan, Some(dir.path().into())).unwrap();
+        let rules = Rulebook::open(Preset::CnPlan, Some(dir.path().into()), "main").unwrap();
         let gate = node("a", test.db.clone(), ten_in_the_morning(), rules.clone());
         let request = click(floor.targets[0].contact_point, floor.agent);
         let (call, receipt) = ids(1);
@@ -144,7 +144,7 @@ on_both! {
         let no_mondays = "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[window]\nclause = 'x'\n[window.week]\nmon = []\n";
         std::fs::write(dir.path().join("bank.toml"), no_mondays).unwrap();
         let done = rules.reload(&test.db, "lin", NOW_MS).await.unwrap();
-        assert_eq!(done.changed, ["all", "bank"]);
+        assert_eq!(done.changed, ["bank"], "what all are called by was noted with the first click");
         let (call, receipt) = ids(2);
         let Gated::Refused(DialAnswer::Refused { reasons, .. }) = gate.decide(&request, call, receipt).await.unwrap() else {
             panic!("it is Monday");
@@ -154,6 +154,56 @@ on_both! {
         let stored = store::receipts::by_id(&mut tx, receipt).await.unwrap().unwrap();
         let text = store::rules::text(&mut tx, &stored.rules_sha256).await.unwrap();
         assert!(text.is_some_and(|text| text.contains("bank")), "the receipt names a set that is kept");
+    }
+
+    async fn rules_that_decide_for_a_client_entered_after_they_were_loaded_are_kept_and_in_the_history(test: Test) {
+        floor(&test.db, 1).await;
+        let dir = tempfile::tempdir().unwrap();
+        let longer = "base = 'cn-plan'\nname = 'bank3'\nrevision = '7'\n[ring]\nclause = 'x'\nguard_ms = 9000\n";
+        std::fs::write(dir.path().join("bank3.toml"), longer).unwrap();
+        let rules = Rulebook::open(Preset::CnPlan, Some(dir.path().into()), "main").unwrap();
+        assert_eq!(rules.note(&test.db, "system", NOW_MS).await.unwrap().strangers, ["bank3"]);
+        let mut tx = test.db.begin().await.unwrap();
+        let late = case(&mut tx, "bank3", "D-late", "C-late", &number(78)).await;
+        let agent = crate::store::agents::list(&mut tx).await.unwrap()[0].id;
+        tx.commit().await.unwrap();
+        let gate = node("main", test.db.clone(), ten_in_the_morning(), rules);
+        for n in [1, 2] {
+            let (call, receipt) = ids(n);
+            gate.decide(&click(late.contact_point, agent), call, receipt).await.unwrap();
+            let mut tx = test.db.read().await.unwrap();
+            let stored = store::receipts::by_id(&mut tx, receipt).await.unwrap().unwrap();
+            let history = store::rules::history(&mut tx, Some("bank3"), None, 9).await.unwrap();
+            let own: Vec<_> = history.iter().filter(|row| row.client.is_some()).collect();
+            assert_eq!(own.len(), 1, "noted once");
+            assert_eq!((&own[0].sha256, own[0].source.as_str()), (&stored.rules_sha256, "bank3.toml"));
+            assert!(store::rules::text(&mut tx, &stored.rules_sha256).await.unwrap().is_some());
+        }
+    }
+
+    async fn a_call_that_waits_for_its_agent_goes_on_only_if_the_rules_of_now_allow_it_as_well(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let dir = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(dir.path().join("bank.toml"), text).unwrap();
+        let rules = Rulebook::open(Preset::CnPlan, Some(dir.path().into()), "main").unwrap();
+        let gate = node("main", test.db.clone(), ten_in_the_morning(), rules.clone());
+        let (call, receipt) = ids(1);
+        let gated = gate.decide(&click(floor.targets[0].contact_point, floor.agent), call, receipt).await.unwrap();
+        let Gated::Allowed(granted) = gated else { panic!("refused at ten in the morning") };
+        let base = "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n";
+        for (stricter, may_go_on) in [
+            ("", true),
+            ("[[gaps]]\nclause = 'x'\nscope = 'contact_point'\nminutes = 30\n", false),
+            ("[ring]\nclause = 'x'\nlongest_ms = 20000\n", false),
+            ("[window]\nclause = 'x'\n[window.week]\nmon = []\n", false),
+            ("[agreements]\nclause = 'x'\ntwo_persons = true\n", true),
+        ] {
+            write(&format!("{base}{stricter}"));
+            rules.reload(&test.db, "lin", NOW_MS).await.unwrap();
+            let mut tx = test.db.read().await.unwrap();
+            let allowed = rules.still_allow(&mut tx, call, "bank", &granted.rules_sha256).await.unwrap();
+            assert_eq!(allowed, may_go_on, "{stricter}");
+        }
     }
 }
 

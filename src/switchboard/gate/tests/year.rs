@@ -122,7 +122,7 @@ impl World {
         for (code, _, text) in BANKS.iter().filter(|(_, _, text)| !text.is_empty()) {
             std::fs::write(dir.join(format!("{code}.toml")), text).unwrap();
         }
-        let rules = Rulebook::open(Preset::CnPlan, Some(dir.into())).unwrap();
+        let rules = Rulebook::open(Preset::CnPlan, Some(dir.into()), "main").unwrap();
         let mut nodes = Vec::new();
         for name in ["a", "b"] {
             let clock = TestClock::standing(START);
