@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
 use super::{ACTOR, Desk};
@@ -181,7 +181,9 @@ pub async fn run(
         }
         BarsCommand::List(args) => list(&args, desk, out).await?,
         BarsCommand::Import(args) => {
-            let rows = rulebook::bars::read_numbers(&args.file, &desk.numbering)?;
+            let named = || args.file.display().to_string();
+            let rows =
+                rulebook::bars::read_numbers(&args.file, &desk.numbering).with_context(named)?;
             let client = args.only_client.as_deref();
             let count = rows.len();
             let name = args.file.file_name().unwrap_or_default().to_string_lossy();
@@ -193,7 +195,8 @@ pub async fn run(
                 (args.kind, &args.reason),
                 by(&args.by),
             )
-            .await?;
+            .await
+            .with_context(named)?;
             writeln!(out, "{count} numbers: {new} newly barred")?;
         }
     }
