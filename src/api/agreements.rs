@@ -19,7 +19,7 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    ids::{AgreementId, CaseId, RecordingId},
+    ids::{AgreementId, CaseId, ClientId, RecordingId},
     policy::Week,
     rulebook::{
         self, By,
@@ -162,8 +162,8 @@ struct Listing {
     before: Option<i64>,
 }
 
-fn body(agreement: Agreement, now_ms: i64) -> AgreementBody {
-    let state = agreement.standing(now_ms).to_owned();
+fn body(agreement: Agreement, now_ms: i64, two_persons: bool) -> AgreementBody {
+    let state = agreement.standing(now_ms, two_persons).to_owned();
     let (recording, offset_ms, letter_sha256, letter_name) = match agreement.proof {
         Proof::Recording { id, offset_ms } => (Some(id.to_string()), Some(offset_ms), None, None),
         Proof::Letter { sha256, name } => (None, None, Some(sha256), Some(name)),
@@ -222,9 +222,19 @@ async fn list(
         before: listing.before.map(AgreementId::new),
     };
     let mut tx = app.db.read().await?;
-    let found = store::agreements::list(&mut tx, wanted, Some(&caller), PAGE).await?;
+    let two_persons: Vec<ClientId> = store::clients::list(&mut tx)
+        .await?
+        .into_iter()
+        .filter(|client| app.rules.two_persons(&client.code))
+        .map(|client| client.id)
+        .collect();
+    let found = store::agreements::list(&mut tx, wanted, &two_persons, Some(&caller), PAGE).await?;
     let now_ms = app.clock.wall_ms();
-    Ok(Json(found.into_iter().map(|a| body(a, now_ms)).collect()))
+    let bodies = found.into_iter().map(|agreement| {
+        let two_persons = two_persons.contains(&agreement.client);
+        body(agreement, now_ms, two_persons)
+    });
+    Ok(Json(bodies.collect()))
 }
 
 /// One agreement with everything it allowed.
@@ -258,9 +268,11 @@ async fn show(caller: &Caller, app: &App, id: AgreementId) -> Result<AgreementBo
     let mut tx = app.db.read().await?;
     let agreement = rulebook::agreements::visible(&mut tx, id, Some(caller)).await?;
     let receipts = store::agreements::uses(&mut tx, id).await?;
+    let client = store::clients::by_id(&mut tx, agreement.client).await?;
+    let two_persons = client.is_some_and(|client| app.rules.two_persons(&client.code));
     Ok(AgreementBody {
         receipts: Some(receipts.iter().map(ToString::to_string).collect()),
-        ..body(agreement, app.clock.wall_ms())
+        ..body(agreement, app.clock.wall_ms(), two_persons)
     })
 }
 
@@ -417,7 +429,8 @@ async fn act(
     show(caller, app, id).await.map(Json)
 }
 
-/// Says yes as the second person; never by who entered it.
+/// Says yes as the second person; never by who entered it. Also to one that counted when it was entered, because the rules
+/// asked for no second person then.
 #[utoipa::path(
     operation_id = "approve_agreement",
     post, path = "/api/v1/agreements/{agreement}/approve", tag = "rules", security(("token" = [])),
@@ -427,7 +440,7 @@ async fn act(
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such agreement", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It does not wait, or one's own proposal", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It is approved or ended, or one's own proposal", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -36,7 +36,7 @@ pub struct AgreementsArgs {
 pub enum AgreementsCommand {
     /// Enter an agreement with its proof; it counts at once unless the client's rules ask for a second person
     Propose(ProposeArgs),
-    /// Say yes as the second person
+    /// Say yes as the second person; also to one that was entered before the rules asked for a second person
     Approve {
         /// Number of the agreement
         id: AgreementId,
@@ -168,7 +168,8 @@ pub async fn run(
                 state,
                 before: None,
             };
-            let found = agreements::list(&mut tx, wanted, None, limit).await?;
+            let two_persons = desk.two_persons(&mut tx).await?;
+            let found = agreements::list(&mut tx, wanted, &two_persons, None, limit).await?;
             let mut table = super::table([
                 "agreement",
                 "case",
@@ -186,7 +187,9 @@ pub async fn run(
                     desk.local(agreement.from_ms),
                     desk.local(agreement.until_ms),
                     calls(agreement),
-                    agreement.standing(desk.now_ms).to_owned(),
+                    agreement
+                        .standing(desk.now_ms, two_persons.contains(&agreement.client))
+                        .to_owned(),
                     proof(agreement),
                     agreement.proposed_by.clone(),
                 ]);
@@ -273,7 +276,8 @@ async fn propose(
         uses_most: args.uses,
         evidence,
     };
-    let two_persons = desk.rulebook()?.two_persons(&args.case.client);
+    let deciding = desk.deciding(Some(&args.case.client), false).await?;
+    let two_persons = deciding.set.rules.two_persons();
     let by = By {
         actor: &args.by,
         now_ms: desk.now_ms,
@@ -308,6 +312,8 @@ async fn show(
     let client = clients::by_id(&mut tx, agreement.client).await?;
     let case = cases::by_id(&mut tx, agreement.case).await?;
     let uses = agreements::uses(&mut tx, id).await?;
+    let two_persons = desk.two_persons(&mut tx).await?;
+    let two_persons = two_persons.contains(&agreement.client);
     let mut line = |name: &str, value: String| writeln!(out, "{name:<10} {value}");
     line(
         "case",
@@ -323,7 +329,10 @@ async fn show(
     line("from", desk.local(agreement.from_ms))?;
     line("until", desk.local(agreement.until_ms))?;
     line("calls", calls(&agreement))?;
-    line("state", agreement.standing(desk.now_ms).to_owned())?;
+    line(
+        "state",
+        agreement.standing(desk.now_ms, two_persons).to_owned(),
+    )?;
     line("proof", proof(&agreement))?;
     line(
         "proposed",

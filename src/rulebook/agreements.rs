@@ -9,7 +9,7 @@ use crate::{
     store::{
         self, Db, Tx,
         access::{self, Access},
-        agreements::{self, Agreement, NewAgreement, Proof, Step},
+        agreements::{self, Agreement, AgreementState, NewAgreement, Proof, Step},
         contact_points::Target,
         users::{self, User},
     },
@@ -344,6 +344,11 @@ pub async fn act(
         Step::OwnProposal => {
             return Err(Refused::Conflict(format!(
                 "agreement {id}: who entered it cannot approve it; a second person has to"
+            )));
+        }
+        Step::Not(AgreementState::Active) if act == Act::Approve => {
+            return Err(Refused::Conflict(format!(
+                "agreement {id} is active: somebody has approved it"
             )));
         }
         Step::Not(state) => {

@@ -117,11 +117,15 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// How it stands at an instant: its state, or `not_yet`, `expired` or `used_up` by its own terms.
+    /// How it stands at an instant: its state, or `not_yet`, `expired` or `used_up` by its own terms. Where the rules ask for
+    /// `two_persons`, one that was entered before they did waits like any other that nobody approved.
     #[must_use]
-    pub fn standing(&self, at_ms: i64) -> &'static str {
+    pub fn standing(&self, at_ms: i64, two_persons: bool) -> &'static str {
         match self.state {
             AgreementState::Active if at_ms >= self.until_ms => "expired",
+            AgreementState::Active if two_persons && self.approved_by.is_none() => {
+                AgreementState::Waiting.as_str()
+            }
             AgreementState::Active if self.uses_most.is_some_and(|most| self.uses >= most) => {
                 "used_up"
             }
@@ -176,10 +180,11 @@ statements! {
         "INSERT INTO agreement_numbers (agreement_id, number_id) VALUES ($1, $2)";
     APPROVE("approve an agreement") =
         "UPDATE agreements SET state = 'active', approved_by = $2, approved_at_ms = $3
-         WHERE id = $1 AND state = 'waiting' AND proposed_by <> $2";
+         WHERE id = $1 AND (state = 'waiting' OR (state = 'active' AND approved_by IS NULL)) AND proposed_by <> $2";
     END("end an agreement") =
         "UPDATE agreements SET state = $2, ended_by = $3, ended_at_ms = $4, ended_reason = $5
-         WHERE id = $1 AND (($2 = 'refused' AND state = 'waiting') OR ($2 = 'revoked' AND state IN ('waiting', 'active')))";
+         WHERE id = $1 AND (($2 = 'refused' AND (state = 'waiting' OR (state = 'active' AND approved_by IS NULL)))
+                            OR ($2 = 'revoked' AND state IN ('waiting', 'active')))";
     USE("note what an agreement allowed") =
         "INSERT INTO agreement_uses (receipt_id, agreement_id) VALUES ($1, $2)";
     USES("list what an agreement allowed") =
@@ -195,7 +200,10 @@ statements! {
          ORDER BY g.id");
     LIST("list the agreements") = select!(
         "WHERE (CAST($1 AS BIGINT) = 0 OR g.client_id IN (SELECT client_id FROM user_clients WHERE user_id = $1))
-           AND (CAST($2 AS BIGINT) = 0 OR g.case_id = $2) AND ($3 = '' OR g.state = $3) AND g.id < $4
+           AND (CAST($2 AS BIGINT) = 0 OR g.case_id = $2) AND g.id < $4
+           AND ($3 = '' OR $3 = CASE WHEN g.state = 'active' AND g.approved_by IS NULL
+                                          AND $6 LIKE '%,' || CAST(g.client_id AS TEXT) || ',%'
+                                     THEN 'waiting' ELSE g.state END)
          ORDER BY g.id DESC LIMIT $5");
 }
 
@@ -243,7 +251,8 @@ pub async fn propose(tx: &mut Tx, new: &NewAgreement<'_>) -> Result<AgreementId>
     Ok(id)
 }
 
-/// Approves an agreement that waits for it; never for the one who proposed it.
+/// Approves an agreement that waits for it, or that nobody approved because nobody had to when it was entered; never for
+/// the one who proposed it.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such agreement.
@@ -253,12 +262,16 @@ pub async fn approve(tx: &mut Tx, id: AgreementId, actor: &str, now_ms: i64) -> 
     }
     let agreement = known(tx, id).await?;
     Ok(match agreement.state {
-        AgreementState::Waiting if agreement.proposed_by == actor => Step::OwnProposal,
+        AgreementState::Waiting | AgreementState::Active
+            if agreement.approved_by.is_none() && agreement.proposed_by == actor =>
+        {
+            Step::OwnProposal
+        }
         state => Step::Not(state),
     })
 }
 
-/// Refuses an agreement that waits.
+/// Refuses an agreement that waits, or that nobody approved.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such agreement.
@@ -353,10 +366,12 @@ pub async fn on_number(tx: &mut Tx, target: &Target, at_ms: i64) -> Result<Vec<A
     read_all(tx, &rows).await
 }
 
-/// Agreements that a user may see, newest first, at most `limit`; without a viewer all.
+/// Agreements that a user may see, newest first, at most `limit`; without a viewer all. `two_persons`: the clients whose
+/// rules ask for a second person; what nobody approved for them waits.
 pub async fn list(
     tx: &mut Tx,
     wanted: Wanted,
+    two_persons: &[ClientId],
     viewer: Option<&User>,
     limit: u32,
 ) -> Result<Vec<Agreement>> {
@@ -365,7 +380,10 @@ pub async fn list(
         wanted.case.map_or(0, CaseId::get),
         wanted.state.map_or("", AgreementState::as_str),
         wanted.before.map_or(i64::MAX, AgreementId::get),
-        limit
+        limit,
+        two_persons
+            .iter()
+            .fold(",".to_owned(), |text, id| format!("{text}{id},"))
     ];
     let rows = tx.fetch_all(&LIST, args).await?;
     read_all(tx, &rows).await

@@ -268,17 +268,45 @@ on_both! {
         assert_eq!(active[0].hours, week("21:00-22:00"));
         assert_eq!(active[0].numbers, [target.number_id]);
         assert_eq!(facts(&mut tx, NOW_MS + 9 * DAY).await, [], "long expired");
-        assert_eq!((active[0].standing(NOW_MS), active[0].standing(NOW_MS + 7 * DAY)), ("active", "expired"));
+        assert_eq!((active[0].standing(NOW_MS, true), active[0].standing(NOW_MS + 7 * DAY, true)), ("active", "expired"));
         assert_eq!(agreements::revoke(&mut tx, id, "wang", "taken back", NOW_MS + 2).await.unwrap(), Step::Done);
         assert_eq!(facts(&mut tx, NOW_MS).await, []);
         let revoked = agreements::by_id(&mut tx, id).await.unwrap().unwrap();
-        assert_eq!((revoked.standing(NOW_MS), revoked.ended_reason.as_deref()), ("revoked", Some("taken back")));
+        assert_eq!((revoked.standing(NOW_MS, true), revoked.ended_reason.as_deref()), ("revoked", Some("taken back")));
         let second = propose(&mut tx, target, recording, true).await;
         assert_eq!(agreements::refuse(&mut tx, second, "wang", "no proof", NOW_MS).await.unwrap(), Step::Done);
         let refused = Step::Not(AgreementState::Refused);
         assert_eq!(agreements::approve(&mut tx, second, "wang", NOW_MS).await.unwrap(), refused);
-        let all = agreements::list(&mut tx, agreements::Wanted::default(), None, 10).await.unwrap();
+        let all = agreements::list(&mut tx, agreements::Wanted::default(), &[], None, 10).await.unwrap();
         assert_eq!(all.iter().map(|a| a.state).collect::<Vec<_>>(), [AgreementState::Refused, AgreementState::Revoked]);
+    }
+
+    async fn what_nobody_approved_waits_once_the_rules_ask_for_a_second_person(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let target = &floor.targets[0];
+        let mut tx = test.db.begin().await.unwrap();
+        let call = dial(&mut tx, 1, target, floor.agent).await;
+        let recording = recorded(&mut tx, call, target).await;
+        let old = propose(&mut tx, target, recording, false).await;
+        let later = propose(&mut tx, target, recording, false).await;
+        let only = async |tx: &mut Tx, state, two_persons: &[_]| {
+            let wanted = agreements::Wanted { state: Some(state), ..agreements::Wanted::default() };
+            let found = agreements::list(tx, wanted, two_persons, None, 10).await.unwrap();
+            found.iter().map(|a| a.id).collect::<Vec<_>>()
+        };
+        assert_eq!(only(&mut tx, AgreementState::Active, &[]).await, [later, old]);
+        let asked = [target.client];
+        assert_eq!(only(&mut tx, AgreementState::Waiting, &asked).await, [later, old]);
+        assert_eq!(only(&mut tx, AgreementState::Active, &asked).await, []);
+        let waits = agreements::by_id(&mut tx, old).await.unwrap().unwrap();
+        assert_eq!((waits.standing(NOW_MS, true), waits.standing(NOW_MS, false)), ("waiting", "active"));
+        assert_eq!(agreements::approve(&mut tx, old, "lin", NOW_MS).await.unwrap(), Step::OwnProposal);
+        assert_eq!(agreements::approve(&mut tx, old, "wang", NOW_MS).await.unwrap(), Step::Done);
+        assert_eq!(agreements::refuse(&mut tx, later, "wang", "no proof", NOW_MS).await.unwrap(), Step::Done);
+        let approved = agreements::by_id(&mut tx, old).await.unwrap().unwrap();
+        assert_eq!((approved.standing(NOW_MS, true), approved.approved_by.as_deref()), ("active", Some("wang")));
+        assert_eq!(agreements::refuse(&mut tx, old, "wang", "late", NOW_MS).await.unwrap(), Step::Not(AgreementState::Active));
+        assert_eq!(only(&mut tx, AgreementState::Active, &asked).await, [old]);
     }
 
     async fn an_agreement_is_used_up_by_calls_whose_invite_left_or_may_yet(test: Test) {
@@ -300,7 +328,7 @@ on_both! {
         agreements::note_use(&mut tx, id, ReceiptId::from_uuid(made.uuid())).await.unwrap();
         attempts::close(&mut tx, made, &ended(Cause::NoAnswer, false)).await.unwrap();
         let used = agreements::by_id(&mut tx, id).await.unwrap().unwrap();
-        assert_eq!((used.uses, used.standing(NOW_MS)), (1, "used_up"));
+        assert_eq!((used.uses, used.standing(NOW_MS, false)), (1, "used_up"));
         assert_eq!(agreements::uses(&mut tx, id).await.unwrap().len(), 2, "every decision stays on record");
     }
 
