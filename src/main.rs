@@ -12,6 +12,7 @@ use ringfence::{
     config::{Config, Log, LogFormat},
     daemon, logging,
     phone::ShortCodes,
+    rulebook::files::Configured,
 };
 
 /// The telephone floor of a debt-collection agency as one daemon
@@ -47,7 +48,7 @@ enum Command {
     Bars(bars::BarsArgs),
     /// Who agreed to be called at other hours
     Agreements(agreements::AgreementsArgs),
-    /// Prove a decision of the gate
+    /// Decisions of the gate: find, read, prove
     Receipts(receipts::ReceiptsArgs),
     /// Print and recount the figures
     Stats(stats::StatsArgs),
@@ -132,9 +133,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             // A bank's own CI has no configuration, and needs none.
             let configured = load().ok().and_then(|config| {
                 let (_, preset) = daemon::rules(&config).ok()?;
-                Some(preset)
+                let dir = config.policy.dir;
+                Some(Configured { preset, dir })
             });
-            if policy::offline(&args, configured, &mut out)? {
+            if policy::offline(&args, configured.as_ref(), &mut out)? {
                 return Ok(());
             }
             let config = load()?;
@@ -158,7 +160,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Receipts(args) => {
             quiet()?;
-            receipts::run(args, &daemon::open_store(&load()?).await?, &mut out).await
+            let config = load()?;
+            let (db, short) = (daemon::open_store(&config).await?, short()?);
+            let desk = Desk::new(&config, &db, &short)?;
+            receipts::run(args, &desk, &mut out).await
         }
         Command::Stats(args) => {
             quiet()?;

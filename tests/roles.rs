@@ -95,6 +95,7 @@ fn table() -> BTreeMap<&'static str, (&'static str, Value)> {
         ("GET /api/v1/policy/history", ("LCU", Value::Null)),
         ("GET /api/v1/policy/explain", ("LCU", Value::Null)),
         ("POST /api/v1/policy/reload", ("CD", Value::Null)),
+        ("GET /api/v1/receipts", ("CU", Value::Null)),
         ("GET /api/v1/receipts/{receipt}", ("CU", Value::Null)),
         ("GET /api/v1/bars", ("LCU", Value::Null)),
         (
@@ -501,6 +502,7 @@ fn what_belongs_to_one_client_does_not_exist_for_those_of_another(database: Data
         "overdue",
         "calls",
         "recordings",
+        "receipts",
     ] {
         let path = format!("/api/v1/{list}");
         for (letter, token) in &strangers {

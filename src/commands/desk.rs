@@ -13,7 +13,7 @@ use crate::{
     phone::ShortCodes,
     policy::RuleSet,
     rulebook::{
-        files::Set,
+        files::{Configured, Set},
         find::{self, Numbering},
         in_force::Rulebook,
         stored::Stored,
@@ -70,6 +70,16 @@ impl<'a> Desk<'a> {
     /// A bad file, with its line.
     pub fn rulebook(&self) -> anyhow::Result<Rulebook> {
         daemon::open_rulebook(self.config)
+    }
+
+    /// What the configuration says of rules.
+    ///
+    /// # Errors
+    /// A preset that is not known.
+    pub fn configured(&self) -> anyhow::Result<Configured> {
+        let (_, preset) = daemon::rules(self.config)?;
+        let dir = self.config.policy.dir.clone();
+        Ok(Configured { preset, dir })
     }
 
     /// The rules that decide for a client (without one, for every client without rules of its own): those that the daemon of

@@ -9,10 +9,11 @@ use clap::{Args, Subcommand};
 
 use super::Desk;
 use crate::{
-    policy::{self, Outcome, Preset, Verdict, Zones},
+    policy::{self, Outcome, Verdict, Zones},
     rulebook::{
         self,
         explain::{Explained, explain},
+        files::Configured,
         find::CaseName,
     },
     store::{self, agents},
@@ -32,7 +33,8 @@ pub struct PolicyArgs {
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Check a client's rule file: readable, and in nothing looser than the preset it names. Needs no database; where there
-    /// is a configuration, it also says if that names another preset
+    /// is a configuration, it also says if that names another preset. With an all.toml beside the file or in policy.dir, it
+    /// says what both come to
     Check {
         /// The file
         file: PathBuf,
@@ -182,7 +184,7 @@ pub struct ExplainArgs {
 /// A bad rule file, or a receipt that does not prove what it says.
 pub fn offline(
     args: &PolicyArgs,
-    configured: Option<Preset>,
+    configured: Option<&Configured>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     match &args.command {
@@ -190,7 +192,7 @@ pub fn offline(
             files::check(file, configured, out)?;
             Ok(true)
         }
-        PolicyCommand::Replay(args) => replay::offline(args, out),
+        PolicyCommand::Replay(args) => replay::offline(args, configured, out),
         _ => Ok(false),
     }
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use super::{Desk, agreements, bars, policy};
+use super::{Desk, agreements, bars, policy, receipts};
 use crate::{
     config::Config,
     ids::{AgentId, RecordingId},
     phone::ShortCodes,
-    policy::{Preset, Relation},
+    policy::Relation,
     store::{
         access::{self, Verdict},
         attempts::{self, Closing},
@@ -32,6 +32,7 @@ enum Command {
     Bars(bars::BarsArgs),
     Agreements(agreements::AgreementsArgs),
     Policy(policy::PolicyArgs),
+    Receipts(receipts::ReceiptsArgs),
 }
 
 /// A folder of rule files and others, and the database.
@@ -91,11 +92,15 @@ impl Office {
         let done = match cli.command {
             Command::Bars(args) => bars::run(args, &desk, &mut out).await,
             Command::Agreements(args) => agreements::run(args, &desk, &mut out).await,
-            Command::Policy(args) => match policy::offline(&args, Some(Preset::CnPlan), &mut out) {
-                Ok(true) => Ok(()),
-                Ok(false) => policy::run(args, &desk, &mut out).await,
-                Err(error) => Err(error),
-            },
+            Command::Policy(args) => {
+                let configured = desk.configured().ok();
+                match policy::offline(&args, configured.as_ref(), &mut out) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => policy::run(args, &desk, &mut out).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Command::Receipts(args) => receipts::run(args, &desk, &mut out).await,
         };
         let printed = String::from_utf8(out).unwrap();
         match done {
@@ -509,39 +514,6 @@ on_both! {
         let bad = office.workbook("bad.xlsx", &[&["number"], &["13810000000"], &["12"]]);
         office.ill(&format!("bars import {} --reason x", shown(&bad)), "line 3, column number").await;
     }
-
-    async fn explaining_stores_nothing_and_replaying_proves_what_is_stored(test: Test) {
-        let floor = floor(&test.db, 1).await;
-        let office = Office::new(test);
-        let explain = "policy explain --case bank/C0 --number 13810000000 --at 2026-11-23T22:00:00+08:00 --json";
-        let receipt = office.well(explain).await;
-        let file = office.file("receipt.json", &receipt);
-        let replayed = office.well(&format!("policy replay {}", shown(&file))).await;
-        assert!(replayed.starts_with("refused, as it says"), "{replayed}");
-        let altered = office.file("altered.json", &receipt.replace("\"settled\":0", "\"settled\":9"));
-        office.ill(&format!("policy replay {}", shown(&altered)), "another result").await;
-        office.ill("policy replay nothing.json", "neither a receipt's id nor a file").await;
-        let mut tx = office.test.db.read().await.unwrap();
-        let span = crate::store::receipts::Span { client: None, from_ms: i64::MIN, to_ms: i64::MAX };
-        assert_eq!(crate::store::receipts::page(&mut tx, span, None, 1).await.unwrap(), []);
-        tx.rollback().await.unwrap();
-        // Stored ones, judged by a stricter bank.
-        for (n, hour) in [10, 20, 22].into_iter().enumerate() {
-            let at_ms = NOW_MS + (hour - 10) * 3_600_000;
-            decided(&office.test, &floor, n as u32, at_ms).await;
-        }
-        let all = office.well("policy replay --all").await;
-        assert!(all.starts_with("3 receipts decided again: 2 allowed, 1 refused; 0 do not prove"), "{all}");
-        let some = office.well("policy replay --all --from 2026-11-23T15:00:00+08:00 --to 2026-11-23T21:00:00+08:00 --client bank").await;
-        assert!(some.starts_with("1 receipts"), "{some}");
-        let bank = "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[window]\nclause = 'x'\n[window.week]\nmon = ['08:00-18:00']\n";
-        let stricter = office.file("stricter.toml", bank);
-        let against = office.well(&format!("policy replay --all --against {}", shown(&stricter))).await;
-        assert!(against.contains("1 allowed ones would have been refused, 0 refused ones allowed"), "{against}");
-        assert!(against.contains("1 x outside_window") && against.contains("allowed -> outside_window"), "{against}");
-        let one = office.well(&format!("policy replay {} --against {}", shown(&file), shown(&stricter))).await;
-        assert!(one.contains("refused, the same"), "{one}");
-    }
 }
 
 async fn floor_case(tx: &mut crate::store::Tx) -> crate::ids::CaseId {
@@ -555,32 +527,5 @@ async fn floor_case(tx: &mut crate::store::Tx) -> crate::ids::CaseId {
     case.unwrap().id
 }
 
-/// Decides and stores as the gate does.
-async fn decided(test: &Test, floor: &crate::store::tests::Floor, n: u32, at_ms: i64) {
-    use crate::{ids::ReceiptId, policy as rules, store};
-    let mut tx = test.db.begin().await.unwrap();
-    let target = &floor.targets[0];
-    let set = std::sync::Arc::new(rules::Preset::CnPlan.rules());
-    let facts = store::facts::read(&mut tx, target, set, at_ms)
-        .await
-        .unwrap();
-    let now = rules::Now {
-        wall_ms: at_ms,
-        trust: crate::clock::ClockTrust::Trusted { error_ms: 0 },
-        origin: crate::clock::ClockOrigin::System,
-    };
-    let decision = rules::decide(&facts, &now);
-    let new = store::receipts::NewReceipt {
-        id: ReceiptId::from_uuid(call_id(100 + n).uuid()),
-        at_ms,
-        allowed: decision.is_allowed(),
-        target,
-        agent: None,
-        user: None,
-        rules_sha256: decision.receipt.rules_hash(),
-        reasons: &store::receipts::codes(&decision),
-        body: decision.receipt.text(),
-    };
-    store::receipts::insert(&mut tx, &new).await.unwrap();
-    tx.commit().await.unwrap();
-}
+#[path = "receipt_tests.rs"]
+mod receipt_tests;

@@ -29,6 +29,19 @@ pub enum Outcome {
     NotAsked,
 }
 
+impl Outcome {
+    /// The word for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Lifted => "lifted",
+            Self::NotAsked => "not_asked",
+        }
+    }
+}
+
 /// One rule that was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainLine {

@@ -237,6 +237,79 @@ pub fn parse(text: &str) -> Result<RuleSet, String> {
     }
 }
 
+/// What the configuration says of rules.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// `policy.preset`.
+    pub preset: Preset,
+    /// `policy.dir`; empty for none.
+    pub dir: PathBuf,
+}
+
+/// What a single file comes to.
+#[derive(Debug, Clone)]
+pub struct Single {
+    /// With its base alone.
+    pub alone: Set,
+    /// As it would come into force, where that is something else: with the all.toml beside it or of `policy.dir`, or, being
+    /// all.toml, with the configured preset.
+    pub in_force: Option<Set>,
+}
+
+impl Single {
+    /// Reads a file in either form of [`parse`]. A whole rule set is taken as it is.
+    ///
+    /// # Errors
+    /// [`FilesError`].
+    pub fn read(place: &Path, configured: Option<&Configured>) -> Result<Self, FilesError> {
+        let wrong = |place: &Path, problem: String| FilesError::Rules {
+            place: place.to_owned(),
+            problem,
+        };
+        let text = read(place)?;
+        let rules = parse(&text).map_err(|problem| wrong(place, problem))?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let alone = Set::new(rules, name.into_owned());
+        if bases(&text).is_empty() {
+            return Ok(Self {
+                alone,
+                in_force: None,
+            });
+        }
+        if place.file_stem().is_some_and(|stem| stem == ALL) {
+            let in_force = configured.map(|configured| {
+                let preset = configured.preset;
+                let source = format!("preset {} + {}", preset.name(), alone.source);
+                Set::new(preset.rules().merge_strictest(&alone.rules), source)
+            });
+            return Ok(Self { alone, in_force });
+        }
+        let file = format!("{ALL}.toml");
+        let beside = place.with_file_name(&file);
+        let configured = configured.map(|configured| configured.dir.join(&file));
+        let all = [Some(beside), configured].into_iter().flatten();
+        let Some(all) = all.into_iter().find(|all| all.is_file()) else {
+            return Ok(Self {
+                alone,
+                in_force: None,
+            });
+        };
+        let all = stricter(None, &all, &read(&all)?)?;
+        let rules = all.rules.merge_strictest(&alone.rules);
+        let in_force = Some(Set::new(
+            rules,
+            format!("{} + {}", all.source, alone.source),
+        ));
+        Ok(Self { alone, in_force })
+    }
+
+    /// The rules by which calls would be judged.
+    #[must_use]
+    pub fn judging(&self) -> &Set {
+        self.in_force.as_ref().unwrap_or(&self.alone)
+    }
+}
+
 fn stricter(base: Option<&Set>, place: &Path, text: &str) -> Result<Set, FilesError> {
     let rules = RuleSet::stricter(text).map_err(|error| FilesError::Rules {
         place: place.to_owned(),

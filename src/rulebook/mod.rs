@@ -13,6 +13,7 @@ pub mod find;
 pub mod in_force;
 pub mod lists;
 pub mod outside;
+pub mod receipts;
 pub mod replay;
 pub mod special_days;
 pub mod stored;

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use super::files::{Loaded, Set};
 use crate::{
     ids::{ClientId, ReceiptId},
-    policy::{self, Against, Comparison, Decision, Refusal, RuleSet, Verdict},
+    policy::{self, Against, Comparison, Decision, Refusal, Verdict},
     store::{
         Db,
+        clients::Client,
         receipts::{self, Receipt, Span},
     },
 };
@@ -25,6 +27,44 @@ pub struct Which {
     pub from_ms: Option<i64>,
     /// Only those decided for an earlier instant than this.
     pub to_ms: Option<i64>,
+}
+
+/// By which other rules receipts are judged.
+#[derive(Debug, Clone)]
+pub enum Judges {
+    /// All by the same.
+    One(Set),
+    /// Each by those of its client.
+    Clients {
+        /// Of clients with rules of their own.
+        own: BTreeMap<ClientId, Set>,
+        /// Of every other.
+        general: Set,
+    },
+}
+
+impl Judges {
+    /// Those of a folder.
+    #[must_use]
+    pub fn of_folder(loaded: &Loaded, clients: &[Client]) -> Self {
+        let own = clients.iter().filter_map(|client| {
+            let set = loaded.clients.get(&client.code)?;
+            Some((client.id, set.clone()))
+        });
+        Self::Clients {
+            own: own.collect(),
+            general: loaded.general.clone(),
+        }
+    }
+
+    /// The rules for a client's receipts.
+    #[must_use]
+    pub fn of(&self, client: ClientId) -> &Set {
+        match self {
+            Self::One(set) => set,
+            Self::Clients { own, general } => own.get(&client).unwrap_or(general),
+        }
+    }
 }
 
 /// A receipt that does not prove what it says.
@@ -126,7 +166,7 @@ fn contradiction(row: &Receipt, proof: &Decision) -> Option<&'static str> {
 pub async fn all(
     db: &Db,
     which: Which,
-    against: Option<&RuleSet>,
+    against: Option<&Judges>,
     mut seen: impl FnMut(u64),
 ) -> anyhow::Result<Tally> {
     let span = Span {
@@ -154,14 +194,14 @@ pub async fn all(
 }
 
 impl Tally {
-    fn add(&mut self, receipt: &Receipt, against: Option<&RuleSet>) {
+    fn add(&mut self, receipt: &Receipt, against: Option<&Judges>) {
         self.read += 1;
         self.allowed += u64::from(receipt.allowed);
         if let Err(problem) = prove(receipt) {
             return self.doubt(receipt.id, problem);
         }
-        let Some(rules) = against else { return };
-        match policy::replay_against(&receipt.body, rules) {
+        let Some(judges) = against else { return };
+        match policy::replay_against(&receipt.body, &judges.of(receipt.client).rules) {
             Ok(comparison) => self.compare(receipt, &comparison),
             Err(error) => self.doubt(receipt.id, error.to_string()),
         }

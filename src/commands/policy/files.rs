@@ -6,8 +6,13 @@ use anyhow::Context as _;
 
 use super::{super::Desk, OutsideCountsCommand, SpecialDaysCommand};
 use crate::{
-    policy::{Preset, RuleSet},
-    rulebook::{self, By, find, special_days::Which},
+    policy::RuleSet,
+    rulebook::{
+        self, By,
+        files::{Configured, Single},
+        find,
+        special_days::Which,
+    },
     store::{outside_counts, rule_lists, rules, special_days},
 };
 
@@ -17,7 +22,7 @@ use crate::{
 /// What is wrong with it, with its line.
 pub(super) fn check(
     file: &Path,
-    configured: Option<Preset>,
+    configured: Option<&Configured>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     let shown = file.display();
@@ -30,8 +35,16 @@ pub(super) fn check(
         rules.revision,
         rules.hash()
     )?;
-    let warning =
-        configured.and_then(|preset| rulebook::files::warning(preset, &shown.to_string(), &text));
+    if let Some(set) = Single::read(file, configured)?.in_force {
+        writeln!(
+            out,
+            "in force it is {}: {} revision {}, SHA-256 {}",
+            set.source, set.rules.name, set.rules.revision, set.sha256
+        )?;
+    }
+    let warning = configured.and_then(|configured| {
+        rulebook::files::warning(configured.preset, &shown.to_string(), &text)
+    });
     if let Some(warning) = warning {
         writeln!(out, "warning: {warning}")?;
     }

@@ -11,12 +11,14 @@ use clap::Args;
 use super::super::Desk;
 use crate::{
     ids::ReceiptId,
-    policy::{self, Against, Decision, Refusal, RuleSet, Verdict},
+    policy::{self, Against, Decision, Refusal, Verdict},
     rulebook::{
-        self, find,
-        replay::{Tally, Which, all, prove},
+        self,
+        files::{Configured, Loaded, Set, Single},
+        find,
+        replay::{Judges, Tally, Which, all, prove},
     },
-    store::{self, Db},
+    store::{self, clients},
 };
 
 /// The most bytes of a file that may be a receipt.
@@ -40,8 +42,9 @@ pub struct ReplayArgs {
     /// Only those of this client's cases
     #[arg(long, value_name = "CODE", requires = "all")]
     pub client: Option<String>,
-    /// Say what these rules would have decided otherwise
-    #[arg(long, value_name = "RULES.toml")]
+    /// Say what other rules would have decided otherwise: a file, with the all.toml beside it or in policy.dir, by which every
+    /// receipt is judged; or a folder like policy.dir, by which each is judged by the rules of its client
+    #[arg(long, value_name = "RULES.toml|FOLDER")]
     pub against: Option<PathBuf>,
 }
 
@@ -49,7 +52,11 @@ pub struct ReplayArgs {
 ///
 /// # Errors
 /// A receipt that does not prove what it says, or rules that cannot be read.
-pub fn offline(args: &ReplayArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
+pub fn offline(
+    args: &ReplayArgs,
+    configured: Option<&Configured>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<bool> {
     let Some(receipt) = &args.receipt else {
         return Ok(false);
     };
@@ -64,7 +71,16 @@ pub fn offline(args: &ReplayArgs, out: &mut (dyn Write + Send)) -> anyhow::Resul
     let text = inner.as_deref().unwrap_or(text.trim());
     let decision = policy::replay(text).with_context(|| receipt.clone())?;
     print(&decision, "as it says", out)?;
-    against_one(text, args.against.as_deref(), out)?;
+    if let Some(against) = &args.against {
+        if against.is_dir() {
+            bail!(
+                "{}: a receipt in a file does not say the code of its client; name the client's file in the folder",
+                against.display()
+            );
+        }
+        let set = Single::read(against, configured)?.judging().clone();
+        against_one(text, &set, out)?;
+    }
     Ok(true)
 }
 
@@ -90,7 +106,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     if let Some(receipt) = &args.receipt {
         let id = receipt.parse().map_err(|e| anyhow::anyhow!("{e}"))?;
-        return one(id, desk.db, args.against.as_deref(), out).await;
+        return one(id, desk, args.against.as_deref(), out).await;
     }
     let client = match &args.client {
         Some(code) => {
@@ -105,20 +121,38 @@ pub async fn run(
         from_ms: args.from.as_ref().map(instant).transpose()?,
         to_ms: args.to.as_ref().map(instant).transpose()?,
     };
-    let rules = args.against.as_deref().map(rules_of).transpose()?;
-    let tally = all(desk.db, which, rules.as_ref(), |read| {
+    let judges = match &args.against {
+        Some(path) => Some(judges(path, desk).await?),
+        None => None,
+    };
+    if let (Some(Judges::One(set)), None) = (&judges, &args.client) {
+        writeln!(
+            out,
+            "every client is judged by {}; --client narrows it, a folder judges each client by its own rules",
+            set.source
+        )?;
+    }
+    let tally = all(desk.db, which, judges.as_ref(), |read| {
         if read.is_multiple_of(100_000) {
             eprintln!("{read} receipts");
         }
     })
     .await?;
-    report(&tally, rules.as_ref(), desk, out)
+    report(&tally, judges.as_ref(), desk, out)
 }
 
-fn rules_of(path: &Path) -> anyhow::Result<RuleSet> {
-    let shown = path.display();
-    let text = rulebook::files::read(path)?;
-    rulebook::files::parse(&text).map_err(|problem| anyhow::anyhow!("{shown}: {problem}"))
+/// The rules that receipts are judged by: of a folder, or of a file with what holds for all.
+async fn judges(path: &Path, desk: &Desk<'_>) -> anyhow::Result<Judges> {
+    let configured = desk.configured()?;
+    if !path.is_dir() {
+        return Ok(Judges::One(
+            Single::read(path, Some(&configured))?.judging().clone(),
+        ));
+    }
+    let loaded = Loaded::read(configured.preset, Some(path))?;
+    let mut tx = desk.db.read().await?;
+    let clients = clients::list(&mut tx).await?;
+    Ok(Judges::of_folder(&loaded, &clients))
 }
 
 /// Replays one stored receipt.
@@ -127,30 +161,37 @@ fn rules_of(path: &Path) -> anyhow::Result<RuleSet> {
 /// An unknown receipt, one that does not prove what it says, or the database.
 pub async fn replay_one(
     id: ReceiptId,
-    db: &Db,
+    desk: &Desk<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    one(id, db, None, out).await
+    one(id, desk, None, out).await
 }
 
 async fn one(
     id: ReceiptId,
-    db: &Db,
+    desk: &Desk<'_>,
     against: Option<&Path>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    let mut tx = db.read().await?;
+    let mut tx = desk.db.read().await?;
     let receipt = store::receipts::by_id(&mut tx, id)
         .await?
         .with_context(|| {
-            format!("there is no receipt {id}; take the id from a refusal, or from `receipts` in the database")
+            format!("there is no receipt {id}; take the id from a refusal, or from `ringfence receipts list`")
         })?;
     let decision = match prove(&receipt) {
         Ok(decision) => decision,
         Err(problem) => bail!("receipt {id}: {problem}"),
     };
     print(&decision, "as stored", out)?;
-    against_one(&receipt.body, against, out)
+    tx.rollback().await?;
+    match against {
+        Some(path) => {
+            let judges = judges(path, desk).await?;
+            against_one(&receipt.body, judges.of(receipt.client), out)
+        }
+        None => Ok(()),
+    }
 }
 
 fn print(decision: &Decision, how: &str, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
@@ -180,14 +221,9 @@ fn list(refusals: &[Refusal], out: &mut (dyn Write + Send)) -> anyhow::Result<()
     Ok(())
 }
 
-fn against_one(
-    text: &str,
-    against: Option<&Path>,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    let Some(path) = against else { return Ok(()) };
-    let comparison = policy::replay_against(text, &rules_of(path)?)?;
-    let shown = path.display();
+fn against_one(text: &str, against: &Set, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let comparison = policy::replay_against(text, &against.rules)?;
+    let shown = &against.source;
     let (verdict, refusals) = match &comparison.with {
         Against::Unknown { missing } => (
             "the receipt does not hold what they look at".to_owned(),
@@ -208,7 +244,7 @@ fn against_one(
 
 fn report(
     tally: &Tally,
-    against: Option<&RuleSet>,
+    against: Option<&Judges>,
     desk: &Desk<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
@@ -223,17 +259,23 @@ fn report(
     for unproven in &tally.unproven {
         writeln!(out, "  {}: {}", unproven.id, unproven.problem)?;
     }
-    if let Some(rules) = against {
+    if let Some(judges) = against {
+        let by = match judges {
+            Judges::One(set) => format!(
+                "by {}, {} revision {}",
+                set.source, set.rules.name, set.rules.revision
+            ),
+            Judges::Clients { own, general } => format!(
+                "each by the rules of its client: {} clients have rules of their own there, the others {}",
+                own.len(),
+                general.source
+            ),
+        };
         writeln!(
             out,
-            "by {} revision {}: {} allowed ones would have been refused, {} refused ones allowed, {} refused for other \
+            "{by}: {} allowed ones would have been refused, {} refused ones allowed, {} refused for other \
              reasons; of {} the receipts do not hold what these rules look at",
-            rules.name,
-            rules.revision,
-            tally.to_refused,
-            tally.to_allowed,
-            tally.otherwise,
-            tally.unknown
+            tally.to_refused, tally.to_allowed, tally.otherwise, tally.unknown
         )?;
         for (code, count) in &tally.reasons {
             writeln!(out, "  {count} x {code}")?;

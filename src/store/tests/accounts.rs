@@ -103,7 +103,7 @@ on_both! {
             assert_eq!(calls.iter().map(|a| a.id).collect::<Vec<_>>(), expected);
             let heard = recordings::list(&mut tx, &viewer, None, None, 10).await.unwrap();
             assert_eq!(heard.iter().map(|r| r.call).collect::<Vec<_>>(), expected);
-            let proofs = receipts::list(&mut tx, &viewer, None, 10).await.unwrap();
+            let proofs = receipts::list(&mut tx, &receipts::Wanted::default(), Some(&viewer), 10).await.unwrap();
             assert_eq!(proofs.len(), expected.len());
             let older = attempts::list(&mut tx, &viewer, None, Some(call_id(2)), 10).await.unwrap();
             assert_eq!(older.len(), expected.len() - 1);
