@@ -64,7 +64,7 @@ fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: D
         "client": "bank", "batch": "2", "reference": "X-1", "debtor": "E-1", "name": "欧阳测试9", "identity": IDENTITY, "card": CARD,
         "placed": "1000.50", "overdue_days": 95,
         "contacts": [{"name": "欧阳测试9", "relation": "debtor", "number": "13800131881"},
-                     {"name": "欧阳测试8", "relation": "friend", "number": "13800131882"}]
+                     {"name": "欧阳测试8", "relation": "friend", "number": "13800131882", "zone": "europe/london"}]
     });
     assert_eq!(agent.send("POST", "/api/v1/cases", &case).status, 403);
     let pushed = operations.send("POST", "/api/v1/cases", &case);
@@ -79,6 +79,30 @@ fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: D
         (&json!(false), &json!(2))
     );
     let id = pushed.json()["case_id"].as_i64().unwrap();
+    // Where somebody lives is on record, and what is no zone is told.
+    let zones = || {
+        let case = agent
+            .web
+            .get(&format!("/api/v1/cases/{id}"), &agent.token)
+            .json();
+        let points = case["contact_points"].as_array().unwrap().iter();
+        points
+            .map(|point| point["zone"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(zones(), [Value::Null, json!("Europe/London")]);
+    let mut moved = case.clone();
+    moved["contacts"][1]["zone"] = json!("America/New_York");
+    assert_eq!(operations.send("POST", "/api/v1/cases", &moved).status, 200);
+    assert_eq!(zones(), [Value::Null, json!("America/New_York")]);
+    moved["contacts"][1]["zone"] = json!("Asia/Urumqi");
+    let refused = operations.send("POST", "/api/v1/cases", &moved);
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(
+        refused.text().contains("contact 2, zone"),
+        "{}",
+        refused.text()
+    );
 
     let mut wrong = case.clone();
     wrong["identity"] = json!("110105194912310021");

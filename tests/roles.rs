@@ -153,6 +153,10 @@ fn table() -> BTreeMap<&'static str, (&'static str, Value)> {
             ("ALOD", json!({"number": "+8613800139999"})),
         ),
         ("GET /api/v1/cases/{case}", ("ALOD", Value::Null)),
+        (
+            "PUT /api/v1/contact-points/{contact_point}/zone",
+            ("LC", json!({"zone": "Europe/London", "reason": "a test"})),
+        ),
         ("GET /api/v1/cases/{case}/detail", ("ALOD", Value::Null)),
         (
             "PUT /api/v1/cases/{case}/mark",
@@ -451,6 +455,7 @@ fn what_belongs_to_one_client_does_not_exist_for_those_of_another(database: Data
         ("{note}", id(&note, &["note", "note_id"])),
         ("{matter}", id(&matter, &["major_matter"])),
         ("{case}", "1".to_owned()),
+        ("{contact_point}", "1".to_owned()),
     ]);
     let mut asked = 0;
     for (name, (may, body)) in table() {

@@ -128,6 +128,58 @@ fn a_banks_own_file_counts_from_the_next_click_and_a_bad_one_changes_nothing(dat
         said.contains(in_force["sha256"].as_str().unwrap()) && said.contains("compliance"),
         "{said}"
     );
+
+    // What refused is found by what it refused, and by which rules stands under their hash.
+    let found = web
+        .get(
+            "/api/v1/receipts?case_id=2&allowed=false&reason=outside_window",
+            &floor.compliance,
+        )
+        .json();
+    let receipt = &found[found.as_array().unwrap().len() - 1];
+    assert_eq!(receipt["rules_sha256"], in_force["sha256"], "{found}");
+    let path = format!(
+        "/api/v1/policy?sha256={}",
+        in_force["sha256"].as_str().unwrap()
+    );
+    let kept = web.get(&path, &floor.compliance).json();
+    assert_eq!(kept["rules"], in_force["rules"], "{kept}");
+    let path = format!("/api/v1/receipts/{}", receipt["receipt"].as_str().unwrap());
+    let shown = web.get(&path, &floor.compliance).json();
+    let window = shown["explained"].as_array().unwrap().iter();
+    let window = window
+        .clone()
+        .find(|line| line["rule"] == "window")
+        .unwrap();
+    assert_eq!(window["outcome"], "refused", "{shown}");
+
+    // Where somebody lives decides whose hour counts.
+    let explain = || {
+        let path = format!("/api/v1/policy/explain?case_id=2&number={SHORT}");
+        web.get(&path.replace('+', "%2B"), &floor.compliance).json()[0].clone()
+    };
+    assert_eq!(explain()["allowed"], true);
+    let record = |zone: Value| {
+        let path = "/api/v1/contact-points/2/zone";
+        send(
+            &web,
+            "PUT",
+            path,
+            &floor.compliance,
+            &json!({"zone": zone, "reason": "said so"}),
+        )
+    };
+    for (zone, status) in [
+        (json!("Mars/Olympus"), 400),
+        (json!("Asia/Urumqi"), 400),
+        (json!("Europe/London"), 204),
+    ] {
+        assert_eq!(record(zone.clone()).status, status, "{zone}");
+    }
+    let there = explain();
+    assert_eq!(there["reasons"][0]["code"], "outside_window", "{there}");
+    assert_eq!(record(Value::Null).status, 204);
+    assert_eq!(explain()["allowed"], true);
     daemon.stop(SOON, &floor.secrets());
 }
 

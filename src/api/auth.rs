@@ -48,6 +48,8 @@ pub enum Right {
     Agree,
     /// Approve, refuse and revoke agreements.
     Approve,
+    /// Put on record in which time zone somebody lives, which decides whose hour counts.
+    Zone,
     /// Have the rule files read again.
     Reload,
     /// Read everybody's call notes and write them out.
@@ -75,6 +77,7 @@ impl Right {
             Self::Lift => "lift bars",
             Self::Agree => "enter agreements",
             Self::Approve => "approve or end agreements",
+            Self::Zone => "put time zones on record",
             Self::Reload => "load the rules again",
             Self::Notes => "read the notes of others",
             Self::DealCases => "deal cases out or change many at once",
@@ -98,6 +101,7 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Bar
                 | Right::Agree
                 | Right::Approve
+                | Right::Zone
                 | Right::Notes
                 | Right::DealCases
                 | Right::Report
@@ -123,6 +127,7 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Lift
                 | Right::Agree
                 | Right::Approve
+                | Right::Zone
                 | Right::Reload
                 | Right::Notes
                 | Right::Report

@@ -21,8 +21,10 @@ use crate::{
         import::{self, ImportError, Job, Mode, Placed},
         money::{Currency, Money},
     },
-    ids::ClientId,
-    policy::CaseState,
+    ids::{CaseId, ClientId},
+    phone::PhoneNumber,
+    policy::{CaseState, Zones},
+    rulebook::{self, By},
     store::{
         self, Tx,
         access::{self, Access},
@@ -106,6 +108,9 @@ struct PushContact {
     relation: String,
     /// Telephone number.
     number: String,
+    /// IANA time zone of where the person lives, such as `America/New_York`: it decides whose hour counts. Left out, what is
+    /// on record stays.
+    zone: Option<String>,
 }
 
 /// What a push did.
@@ -166,6 +171,7 @@ async fn push(
         // What is known is silenced before anything else, and while somebody imports.
         silence(&app, &caller, client.id, &reference, silenced(state, owed)).await?;
     }
+    let zones = zones(&app, &case.contacts)?;
     let job = Job {
         reading: Reading {
             client: client.id,
@@ -222,11 +228,69 @@ async fn push(
     let case = store::cases::by_reference(&mut tx, client.id, &reference)
         .await?
         .ok_or_else(|| Problem::absent("case"))?;
+    tx.rollback().await?;
+    put_on_record(&app, &caller, case.id, &zones).await?;
     Ok(Json(PushedBody {
         case_id: case.id.get(),
         new: report.new_cases > 0,
         rows: report.counts,
     }))
+}
+
+/// Whose zone a push says: the person by name, relation and number.
+struct ZoneOf {
+    name: String,
+    relation: String,
+    number: PhoneNumber,
+    zone: String,
+}
+
+/// The zones that a push says, checked before anything is done. A number that is none is left to the import, which says so.
+fn zones(app: &App, contacts: &[PushContact]) -> Result<Vec<ZoneOf>, Problem> {
+    let mut zones = Vec::new();
+    for (contact, at) in contacts.iter().zip(1..) {
+        let Some(zone) = &contact.zone else { continue };
+        let zone = Zones::on_record(zone)
+            .map_err(|problem| Problem::Unprocessable(format!("contact {at}, {problem}")))?;
+        if let Ok(number) = app.numbering().number(&contact.number) {
+            zones.push(ZoneOf {
+                name: contact.name.trim().to_owned(),
+                relation: contact.relation.trim().to_owned(),
+                number,
+                zone,
+            });
+        }
+    }
+    Ok(zones)
+}
+
+/// Puts the zones of a push on record, as far as they are not.
+async fn put_on_record(
+    app: &App,
+    caller: &Caller,
+    case: CaseId,
+    zones: &[ZoneOf],
+) -> Result<(), Problem> {
+    if zones.is_empty() {
+        return Ok(());
+    }
+    let by = By {
+        actor: &caller.name,
+        now_ms: app.clock.wall_ms(),
+    };
+    let mut tx = app.db.begin().await?;
+    for (target, name) in store::contact_points::people_of_case(&mut tx, case).await? {
+        let said = zones.iter().find(|said| {
+            said.number == target.number
+                && said.name == name
+                && said.relation == target.relation.as_str()
+        });
+        if let Some(said) = said.filter(|said| target.zone.as_ref() != Some(&said.zone)) {
+            let why = "by the foreign case store";
+            rulebook::zones::note(&mut tx, &target, Some(&said.zone), why, by).await?;
+        }
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Takes over the state of a case if it is known.

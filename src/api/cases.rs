@@ -1,6 +1,6 @@
 //! `/api/v1/cases`: a case with the numbers that a page shows to be clicked. Only for those who may dial them.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -8,11 +8,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     auth::{Caller, Right},
-    extract::{Path, Query},
+    extract::{Body, Path, Query},
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    ids::CaseId,
+    ids::{CaseId, ContactPointId},
+    rulebook::{self, By},
     store::{self, cases::Case},
 };
 
@@ -20,6 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(find))
         .routes(routes!(read))
+        .routes(routes!(set_zone))
 }
 
 /// A case.
@@ -54,6 +56,20 @@ struct ContactPointBody {
     barred: bool,
     /// The person, being a third party, asked not to be called again.
     refused: bool,
+    /// The time zone on record for the person; absent: by the number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+}
+
+/// In which time zone somebody lives.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ZoneBody {
+    /// IANA name, such as `America/New_York`; null: by the number again.
+    #[schema(required)]
+    zone: Option<String>,
+    /// Where that is known from, in words; no number and no name.
+    reason: String,
 }
 
 /// Which case.
@@ -142,6 +158,7 @@ async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<Cas
             state: target.number_state.as_str().to_owned(),
             barred: !bars.is_empty(),
             refused: target.refused,
+            zone: target.zone,
         });
     }
     Ok(Json(CaseBody {
@@ -151,4 +168,37 @@ async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<Cas
         state: case.state.as_str().to_owned(),
         contact_points,
     }))
+}
+
+/// Puts on record in which time zone the person at a contact point lives, or takes it off: whose hour counts from now on.
+#[utoipa::path(
+    operation_id = "set_zone",
+    put, path = "/api/v1/contact-points/{contact_point}/zone", tag = "rules", security(("token" = [])), request_body = ZoneBody,
+    params(("contact_point" = String, Path, description = "The contact point's id")),
+    responses(
+        (status = 204, description = "It is on record"),
+        (status = 400, description = "Malformed, or no zone", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such contact point", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn set_zone(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path,
+    Body { value, .. }: Body<ZoneBody>,
+) -> Result<StatusCode, Problem> {
+    caller.must(Right::Zone)?;
+    let id: ContactPointId = id.parse().map_err(|_| Problem::absent("contact point"))?;
+    let by = By {
+        actor: &caller.name,
+        now_ms: app.clock.wall_ms(),
+    };
+    let zone = value.zone.as_deref();
+    rulebook::zones::set(&app.db, id, zone, &value.reason, Some(&caller), by).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -49,6 +49,7 @@ pub(super) struct PersonAt {
     pub relation: Option<usize>,
     pub name: Option<usize>,
     pub identity: Option<usize>,
+    pub zone: Option<usize>,
     pub numbers: Vec<Option<usize>>,
     pub addresses: Vec<Option<usize>>,
 }
@@ -126,7 +127,7 @@ impl Bound {
     /// Whether the column at this place is read.
     pub(super) fn reads(&self, at: usize) -> bool {
         let of_person = |person: &PersonAt| {
-            [person.relation, person.name, person.identity]
+            [person.relation, person.name, person.identity, person.zone]
                 .into_iter()
                 .chain(person.numbers.iter().copied())
                 .chain(person.addresses.iter().copied())
@@ -259,11 +260,14 @@ impl Finder<'_> {
             .identity
             .as_ref()
             .and_then(|c| self.find(c, c.required));
+        let zone = person.zone.as_ref();
+        let zone = zone.and_then(|c| self.find(c, c.required));
         there.then_some(PersonAt {
             of,
             relation,
             name,
             identity,
+            zone,
             numbers,
             addresses,
         })

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ids::ClientId,
     phone::{PhoneNumber, Region, ShortCodes},
-    policy::{CaseState, Relation},
+    policy::{CaseState, Relation, Zones},
 };
 
 /// What reading a row needs to know beside the template.
@@ -44,6 +44,8 @@ pub struct Person {
     pub name: String,
     /// Keyed hash of his identity number.
     pub identity_hash: Option<String>,
+    /// Time zone of where they ring, to be put on record.
+    pub zone: Option<String>,
     /// His numbers.
     pub numbers: Vec<PhoneNumber>,
     /// His addresses with their kinds.
@@ -476,10 +478,18 @@ impl RowReader<'_> {
                     .map_err(|e| e.to_string())
             });
         }
+        let zone = match (at.zone, &columns.zone) {
+            (Some(place), Some(column)) => self.parsed(place, column, |text| {
+                let word = column.words.get(text).map_or(text, String::as_str);
+                Zones::on_record(word)
+            }),
+            _ => None,
+        };
         Some(Person {
             relation: relation?,
             name: name?,
             identity_hash,
+            zone,
             numbers,
             addresses,
         })

@@ -179,6 +179,8 @@ pub struct PersonColumns {
     pub name: Option<Column>,
     /// Identity number.
     pub identity: Option<Column>,
+    /// Time zone of where the numbers ring, put on record for those that are new.
+    pub zone: Option<Column>,
     /// Telephone numbers.
     pub numbers: Vec<Column>,
     /// Addresses with their kind.

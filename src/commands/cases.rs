@@ -2,7 +2,7 @@
 //!
 //! One file a group of verbs: `bring` (imports and templates), `look` (lists, exact search, one case),
 //! `elsewhere` (a foreign case store), `terms` (contracts), `work` (the day's work: allocation, many cases at once,
-//! overdue lists, major matters).
+//! overdue lists, major matters), `zone` (where a person lives).
 
 mod allocation;
 mod bring;
@@ -12,6 +12,7 @@ mod matters;
 mod terms;
 mod which;
 mod work;
+mod zone;
 
 use std::io::Write;
 
@@ -59,6 +60,8 @@ pub enum CasesCommand {
     Show(look::ShowArgs),
     /// Put a colour mark on a case, or take it off
     Mark(look::MarkArgs),
+    /// Put on record in which time zone a person of a case lives: it decides whose hour counts
+    Zone(zone::ZoneArgs),
     /// List or export repayments
     Repayments(look::RepaymentsArgs),
     /// Check the views of a foreign case store on the same PostgreSQL
@@ -124,6 +127,7 @@ pub async fn run(
         CasesCommand::Find(args) => look::find(&args, context, &mut std::io::stdin(), out).await,
         CasesCommand::Show(args) => look::show(&args, context, out).await,
         CasesCommand::Mark(args) => look::mark(&args, context, out).await,
+        CasesCommand::Zone(args) => zone::run(&args, context, out).await,
         CasesCommand::Repayments(args) => look::repayments(&args, context, out).await,
         CasesCommand::Check => elsewhere::check(context, out).await,
         CasesCommand::Pull { client, placed_on } => {

@@ -410,3 +410,43 @@ async fn what_was_placed_and_paid_stands_in_the_recovery_report_with_its_commiss
         "{wrong}"
     );
 }
+
+#[tokio::test]
+async fn a_zone_is_put_on_record_for_one_person_and_in_the_books() {
+    let desk = Desk::new().await;
+    let text = "case,debtor,name,relation,number\nC1,D1,王小明,debtor,13800138000\nC1,D1,李,friend,13800138000\n";
+    let file = desk.file("cases.csv", text);
+    let line = format!("import {file} --client bank --batch 2026-11 --new-client Bank");
+    desk.run(&line, "").await.unwrap();
+    let zone = "zone bank/C1 --number 13800138000 --reason said";
+    for (line, remedy) in [
+        (format!("{zone} --zone Europe/London"), "--contact"),
+        (format!("{zone} --zone Mars --contact 1"), "IANA name"),
+        (format!("{zone} --contact 1"), "--zone"),
+        (format!("{zone} --none --contact 9"), "nobody of the case"),
+    ] {
+        let error = desk.run(&line, "").await.unwrap_err();
+        assert!(
+            error.contains(remedy) && !error.contains("138001"),
+            "{line}: {error}"
+        );
+    }
+    let set = format!("{zone} --zone europe/london --contact 1 --by lin");
+    let done = desk.run(&set, "").await.unwrap();
+    assert!(done.contains("from now on"), "{done}");
+    assert!(
+        desk.run(&set, "")
+            .await
+            .unwrap()
+            .contains("as it was before")
+    );
+    let shown = desk.run("show 1", "").await.unwrap();
+    assert_eq!(shown.matches("Europe/London").count(), 1, "{shown}");
+    let mut tx = desk.test.db.read().await.unwrap();
+    let sql = crate::store::sql::Sql {
+        act: "count",
+        text: "SELECT COUNT(*) AS n FROM access_log WHERE action = 'contact_point.zone' AND actor = 'lin'",
+    };
+    let noted: i64 = tx.fetch_one(&sql, vec![]).await.unwrap().get("n").unwrap();
+    assert_eq!(noted, 1);
+}

@@ -99,6 +99,31 @@ impl Zones {
         }
     }
 
+    /// The zone of a name that shall be put on record: one that a place has now, in the form of the database. Where a region
+    /// has one zone by law, no other one of it: that would move the hours.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn on_record(text: &str) -> Result<String, String> {
+        let text = text.trim();
+        let found = zones_by_region().iter().find_map(|(region, names)| {
+            let name = names.iter().find(|name| name.eq_ignore_ascii_case(text))?;
+            Some((region, name))
+        });
+        let Some((region, name)) = found else {
+            return Err(
+                "zone: none that a place has now; write its IANA name, such as Asia/Shanghai or America/New_York"
+                    .into(),
+            );
+        };
+        match STATUTE.iter().find(|(statute, _)| statute == region) {
+            Some((_, zone)) if zone != name => {
+                Err(format!("zone: by law the time there is that of {zone}"))
+            }
+            _ => Ok(name.clone()),
+        }
+    }
+
     /// What the clocks of all these zones do around an instant, or the first name that is no zone.
     pub(super) fn times(&self, at_ms: i64) -> Result<Vec<ZoneTimes>, String> {
         self.names
@@ -230,5 +255,43 @@ impl ZoneTimes {
             }
         }
         at_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_zone_on_record_is_one_that_a_place_has_and_none_that_law_has_done_away_with() {
+        assert_eq!(
+            Zones::on_record(" america/new_york ").unwrap(),
+            "America/New_York"
+        );
+        assert_eq!(Zones::on_record("Asia/Shanghai").unwrap(), "Asia/Shanghai");
+        let law = Zones::on_record("Asia/Urumqi").unwrap_err();
+        assert!(law.contains("Asia/Shanghai"), "{law}");
+        for none in [
+            "",
+            "Mars/Olympus",
+            "UTC",
+            "Etc/GMT+8",
+            "EST",
+            "+08:00",
+            "Asia",
+        ] {
+            assert!(
+                Zones::on_record(none).unwrap_err().contains("IANA name"),
+                "{none}"
+            );
+        }
+        // Whatever may be put on record, decisions know.
+        for name in zones_by_region().values().flatten() {
+            assert!(
+                ZoneTimes::around(name, 1_795_399_200_000).is_some(),
+                "{name}"
+            );
+        }
     }
 }

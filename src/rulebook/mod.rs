@@ -18,6 +18,7 @@ pub mod replay;
 pub mod special_days;
 pub mod stored;
 pub mod table;
+pub mod zones;
 
 use crate::store;
 

@@ -165,8 +165,8 @@ static NEW_CONTACTS: Many = Many::new(
 );
 static NEW_POINTS: Many = Many::new(
     "enter contact points",
-    "INSERT INTO contact_points (case_id, contact_id, number_id, created_at_ms) VALUES ",
-    &[""; 4],
+    "INSERT INTO contact_points (case_id, contact_id, number_id, created_at_ms, zone) VALUES ",
+    &[""; 5],
     " ON CONFLICT (contact_id, number_id) DO NOTHING RETURNING id",
 );
 static NEW_ADDRESSES: Many = Many::new(
@@ -318,6 +318,9 @@ pub struct NewPerson {
     pub numbers: Vec<(String, Option<String>)>,
     /// His addresses with their kinds.
     pub addresses: Vec<(String, String)>,
+    /// By digits, the time zones of where his numbers ring, put on record for those that are new.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zones: BTreeMap<String, String>,
 }
 
 /// A case to be entered.
@@ -497,7 +500,8 @@ pub async fn enter_people(
         for (digits, _) in &person.numbers {
             let number = *numbers.get(digits).ok_or_else(|| lost("enter numbers"))?;
             if seen_points.insert((contact, number)) {
-                points.push(args![*case, contact, number, now_ms]);
+                let zone = person.zones.get(digits).cloned();
+                points.push(args![*case, contact, number, now_ms, zone]);
             }
         }
         for (kind, text) in &person.addresses {

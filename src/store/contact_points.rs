@@ -78,6 +78,7 @@ statements! {
     REFUSED("note a refusal") =
         "UPDATE contacts SET refused_at_ms = COALESCE(refused_at_ms, $2)
          WHERE id = (SELECT contact_id FROM contact_points WHERE id = $1)";
+    SET_ZONE("put a time zone on record") = "UPDATE contact_points SET zone = $2 WHERE id = $1";
     TARGET("look up whom to call") = concat!(
         "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 d.person_id, p.contact_id, p.zone, t.relation, p.number_id, n.digits, n.region,
@@ -173,6 +174,17 @@ pub async fn set_number_state(
 /// and for whoever else is entered at one of them in any case of the same debtor.
 pub async fn note_refusal(tx: &mut Tx, id: ContactPointId, now_ms: i64) -> Result<()> {
     match tx.execute(&REFUSED, args![id, now_ms]).await? {
+        0 => Err(Error::NotFound {
+            what: "such contact point",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Puts on record in which time zone the person called lives, or that nobody knows it but by the number.
+pub async fn set_zone(tx: &mut Tx, id: ContactPointId, zone: Option<&str>) -> Result<()> {
+    let zone = zone.map(str::to_owned);
+    match tx.execute(&SET_ZONE, args![id, zone]).await? {
         0 => Err(Error::NotFound {
             what: "such contact point",
         }),

@@ -439,10 +439,18 @@ fn what_is_barred_while_the_agents_phone_rings_is_not_called(database: Database)
     let setup = Setup::for_pbx(&pbx)
         .keeping_in(database)
         .at("2026-03-10 02:00:00");
+    let rules = setup.path("rules");
+    std::fs::create_dir(&rules).unwrap();
+    let setup = setup.set("policy.dir", rules.to_string_lossy().into_owned());
     let floor = Floor::prepare(
         &setup,
         &["1001"],
-        &["+8613800131520", "+8613800131521", "+8613800131522"],
+        &[
+            "+8613800131520",
+            "+8613800131521",
+            "+8613800131522",
+            "+8613800131523",
+        ],
     );
     let daemon = Daemon::start(&setup);
     let api = floor.agent(&daemon);
@@ -474,6 +482,19 @@ fn what_is_barred_while_the_agents_phone_rings_is_not_called(database: Database)
             "{codes:?}"
         );
     }
+    // Rules that would not allow it came into force.
+    let answer = api.post("/api/v1/calls", &click(4));
+    phone.wait_for("CALL_INCOMING", SOON);
+    let no_tuesdays = "base = 'cn-plan'\nname = 'all'\nrevision = '1'\n[window]\nclause = 'x'\n[window.week]\ntue = []\n";
+    std::fs::write(rules.join("all.toml"), no_tuesdays).unwrap();
+    let compliance = daemon.api(&floor.compliance);
+    let (status, body) = compliance.post("/api/v1/policy/reload", &json!({}));
+    assert_eq!(status, 200, "{body}");
+    phone.accept();
+    let call = ended(&api, &answer);
+    assert_eq!(call["cause"], json!("barred"), "by the rules of now");
+    let answer = api.post("/api/v1/calls", &click(4));
+    assert_eq!(refused(&daemon, &floor, &answer), ["outside_window"]);
     daemon.stop(SOON, &floor.secrets());
     pbx.wait_for_channels(0, SOON);
     assert!(

@@ -254,6 +254,14 @@ fn new_person(person: &Person) -> NewPerson {
             .map(|n| (n.dial_string().to_owned(), n.region().map(str::to_owned)))
             .collect(),
         addresses: person.addresses.clone(),
+        zones: person
+            .zone
+            .iter()
+            .flat_map(|zone| {
+                let numbers = person.numbers.iter();
+                numbers.map(|n| (n.dial_string().to_owned(), zone.clone()))
+            })
+            .collect(),
     }
 }
 
@@ -271,6 +279,9 @@ fn join(people: &mut Vec<NewPerson>, person: &Person) {
                 if !known.numbers.contains(&number) {
                     known.numbers.push(number);
                 }
+            }
+            for (digits, zone) in new.zones {
+                known.zones.entry(digits).or_insert(zone);
             }
             for address in new.addresses {
                 if !known.addresses.contains(&address) {

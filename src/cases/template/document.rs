@@ -81,6 +81,7 @@ struct ContactDoc {
     relation_column: Option<ColumnDoc>,
     name: Option<ColumnDoc>,
     identity: Option<ColumnDoc>,
+    zone: Option<ColumnDoc>,
     #[serde(default)]
     numbers: Vec<ColumnDoc>,
     #[serde(default)]
@@ -329,6 +330,7 @@ fn read_contact(doc: ContactDoc) -> Result<PersonColumns, TemplateError> {
         relation_column,
         name: doc.name.map(|c| read(c, "name")).transpose()?,
         identity: doc.identity.map(|c| read(c, "identity")).transpose()?,
+        zone: doc.zone.map(|c| read(c, "zone")).transpose()?,
         numbers: doc
             .numbers
             .into_iter()

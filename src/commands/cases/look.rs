@@ -198,12 +198,14 @@ pub(super) async fn show(
         writeln!(out, "{name:10} {value}")?;
     }
     for (target, name) in people {
+        let zone = target.zone.map(|zone| format!(", {zone}"));
         writeln!(
             out,
-            "{:10} {name} {} ({})",
+            "{:10} {name} {} ({}{})",
             target.relation.as_str(),
             target.number.dial_string(),
-            target.number_state.as_str()
+            target.number_state.as_str(),
+            zone.unwrap_or_default()
         )?;
     }
     Ok(())

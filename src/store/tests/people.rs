@@ -29,6 +29,7 @@ async fn contact(tx: &mut Tx, case: &Target, relation: Relation, hash: &str, n: 
         identity_hash: Some(hash.to_owned()),
         numbers: vec![(digits.clone(), Some("CN".to_owned()))],
         addresses: Vec::new(),
+        zones: std::collections::BTreeMap::new(),
     };
     case_bulk::enter_people(tx, &[(case.case, &new)], NOW_MS)
         .await

@@ -33,6 +33,31 @@ on_both! {
         assert!(faults(unknown)[0].2.contains("no such case"));
     }
 
+    async fn a_zone_in_a_file_is_put_on_record_for_new_numbers_and_must_be_one(test: Test) {
+        let keys = keys();
+        let template = "kind = 'cases'\nname = 'zones'\n[[column]]\nto = 'case'\nheads = ['case']\n[[contact]]\nrelation = 'debtor'\n\
+                        numbers = [{ heads = ['number'] }]\nzone = { heads = ['zone'], words = { '纽约' = 'America/New_York' } }\n";
+        let wrong = "case,number,zone\nC1,13800000001,Moon\nC2,13800000002,Asia/Urumqi\n";
+        let told = faults(bring(&test, keys.path(), file(template, wrong)).await.unwrap_err());
+        assert!(told[0].2.contains("IANA name") && told[1].2.contains("Asia/Shanghai"), "{told:?}");
+        assert_eq!(told[0].1.as_deref(), Some("zone"));
+        let text = "case,number,zone\nC1,13800000001/13800000002,纽约\nC2,13800000003,\n";
+        bring(&test, keys.path(), file(template, text)).await.unwrap();
+        let zones = async || {
+            let mut tx = test.db.read().await.unwrap();
+            let mut zones = Vec::new();
+            for case in cases::list(&mut tx, CaseId::new(0), 9).await.unwrap() {
+                let people = crate::store::contact_points::of_case(&mut tx, case.case.id).await.unwrap();
+                zones.extend(people.into_iter().map(|target| target.zone.unwrap_or_default()));
+            }
+            zones
+        };
+        assert_eq!(zones().await, ["America/New_York", "America/New_York", ""]);
+        // A file does not move the hours of a number that is on file.
+        bring(&test, keys.path(), file(template, &text.replace("纽约", "Europe/London"))).await.unwrap();
+        assert_eq!(zones().await, ["America/New_York", "America/New_York", ""]);
+    }
+
     async fn two_debtors_with_one_identity_number_are_one_person_whenever_that_is_learned(test: Test) {
         let keys = keys();
         bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
