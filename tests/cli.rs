@@ -242,7 +242,7 @@ fn check_is_content_with_what_is_well_and_says_each_failure() {
     let text = setup.with_config(&["check"]);
     assert_eq!(
         text.lines().filter(|line| line.starts_with("ok ")).count(),
-        7,
+        8,
         "{text}"
     );
     drop(pbx);

@@ -186,9 +186,13 @@ impl Rulebook {
         let _one_by_one = self.0.loading.lock().await;
         let now = self.now();
         let files = match self.read().await {
-            // Nobody need be told twice that they are as they were.
-            Ok(Ok(read)) if !same(&read, &now.files) => Some(read),
-            _ => None,
+            Ok(Ok(read)) => {
+                self.set_fault(None);
+                // Nobody need be told twice that they are as they were.
+                (!same(&read, &now.files)).then_some(read)
+            }
+            // Bad files leave everything as it was; the fault is remembered.
+            Ok(Err(_)) | Err(_) => None,
         };
         if files.is_none() && found == now.differing {
             return Ok(());

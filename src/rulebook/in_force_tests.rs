@@ -101,6 +101,22 @@ on_both! {
         }
     }
 
+    async fn bad_files_are_told_and_do_not_keep_a_daemon_from_heeding_the_others(test: Test) {
+        let (here, there) = (Folder::new(&[]), Folder::new(&[]));
+        let (a, b) = (here.open("a"), there.open("b"));
+        a.note(&test.db, "system", NOW_MS).await.unwrap();
+        b.note(&test.db, "system", NOW_MS).await.unwrap();
+        here.write("all.toml", BANK);
+        there.write("all.toml", &guard(1));
+        a.reload(&test.db, "lin", NOW_MS).await.unwrap();
+        b.compare(&test.db, NOW_MS).await.unwrap();
+        assert_eq!(b.of("any").ring.guard_ms, 9_000);
+        assert!(b.fault().is_some_and(|fault| fault.contains("line 6")));
+        there.write("all.toml", BANK);
+        b.compare(&test.db, NOW_MS).await.unwrap();
+        assert_eq!((b.of("any").ring.guard_ms, b.fault(), b.now().differing.len()), (9_000, None, 0));
+    }
+
     async fn a_daemon_that_ended_binds_nobody(test: Test) {
         let (here, there) = (Folder::new(&[]), Folder::new(&[("all.toml", BANK)]));
         let (a, b) = (here.open("a"), there.open("b"));

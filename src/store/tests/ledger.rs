@@ -469,6 +469,33 @@ on_both! {
         assert_eq!(rules::text(&mut tx, "c").await.unwrap(), None);
     }
 
+    async fn a_rule_set_is_read_by_who_sees_a_client_it_was_in_force_for(test: Test) {
+        use crate::store::users::{self, NewUser, Role, Scope, Token};
+        let floor = floor(&test.db, 1).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let ours = floor.targets[0].client;
+        let elsewhere = case(&mut tx, "bank2", "D9", "C9", &number(9)).await.client;
+        for (client, sha256) in [(None, "all"), (Some(ours), "ours"), (Some(elsewhere), "theirs")] {
+            let set = Kept { sha256, name: "n", revision: "1", text: "{}" };
+            let entry = rules::Entry { node: "a", client, source: "preset", actor: "lin", now_ms: NOW_MS };
+            rules::put_in_force(&mut tx, set, &entry).await.unwrap();
+        }
+        let stranger = Kept { sha256: "stranger", name: "n", revision: "1", text: "{}" };
+        rules::keep(&mut tx, stranger, NOW_MS).await.unwrap();
+        for (name, scope, expected) in [
+            ("narrow", Scope::Clients(vec![ours]), [true, true, false, false]),
+            ("wide", Scope::All, [true, true, true, true]),
+        ] {
+            let new = NewUser { name, role: Role::Auditor, agent_id: None, scope };
+            let token = Token::from_random([name.len() as u8; 32]);
+            users::add(&mut tx, &new, &token, NOW_MS).await.unwrap();
+            let viewer = users::by_name(&mut tx, name).await.unwrap().unwrap();
+            for (sha256, may) in ["all", "ours", "theirs", "stranger"].into_iter().zip(expected) {
+                assert_eq!(rules::may_read(&mut tx, sha256, &viewer).await.unwrap(), may, "{name} {sha256}");
+            }
+        }
+    }
+
     async fn receipts_are_paged_in_order_and_by_client_and_time(test: Test) {
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
