@@ -37,7 +37,7 @@ struct BulkBody {
     reason: String,
     /// Of a pause: it ends by itself then, milliseconds UTC. Left out: when somebody resumes.
     until_ms: Option<i64>,
-    /// Of `mark`: the mark; empty takes it away.
+    /// Of `mark`: `red`, `orange`, `yellow`, `green`, `blue`, `purple`; empty takes it away.
     mark: Option<String>,
     /// Which cases, as in an allocation; at least one member.
     #[schema(value_type = Object)]
@@ -138,7 +138,7 @@ async fn act(
 impl From<BulkError> for Problem {
     fn from(error: BulkError) -> Self {
         match error {
-            BulkError::Reason | BulkError::Mark | BulkError::Until => {
+            BulkError::Reason | BulkError::Mark(_) | BulkError::Until => {
                 Self::Invalid(error.to_string())
             }
             BulkError::Store(error) => error.into(),

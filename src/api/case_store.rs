@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cases::{
         identity::{Card, Identity, masked},
+        marks,
         money::{Currency, Money},
     },
     ids::CaseId,
@@ -186,8 +187,10 @@ struct DetailBody {
     bucket: String,
     /// Where the debtor lives.
     region: String,
-    /// Colour mark.
+    /// Colour mark, set by people.
     mark: String,
+    /// What bars every call of the case now: `deceased`, `suspected_fraud`, `complaint`, `do_not_call`.
+    bars: Vec<&'static str>,
     /// Why it is in its state.
     reason: Option<String>,
     /// The client's own fields.
@@ -217,6 +220,7 @@ async fn detail(
     let detail = store::cases::detail(&mut tx, case.id)
         .await?
         .ok_or_else(|| Problem::absent("case"))?;
+    let bars = store::bars::kinds_on(&mut tx, case.id, app.clock.wall_ms()).await?;
     let currency = Currency::parse(&detail.currency).unwrap_or(Currency::CNY);
     let money = |e4| Money { e4, currency }.to_string();
     let identity = match &detail.identity {
@@ -247,6 +251,7 @@ async fn detail(
         bucket: detail.bucket,
         region: detail.region,
         mark: detail.mark,
+        bars: bars.iter().map(|kind| kind.as_str()).collect(),
         reason: detail.reason,
         fields: serde_json::from_str(&detail.fields).map_err(anyhow::Error::new)?,
     }))
@@ -335,9 +340,6 @@ struct MarkBody {
     mark: String,
 }
 
-/// The colours of marks.
-const MARKS: [&str; 7] = ["", "red", "orange", "yellow", "green", "blue", "purple"];
-
 /// Puts a colour mark on a case, or takes it off.
 #[utoipa::path(
     operation_id = "mark_case",
@@ -360,13 +362,11 @@ async fn mark(
     body: Body<MarkBody>,
 ) -> Result<axum::http::StatusCode, Problem> {
     worker(&caller)?;
-    let mark = body.value.mark;
-    if !MARKS.contains(&mark.as_str()) {
-        return Err(Problem::Invalid(format!("mark: one of{}", MARKS.join(" "))));
-    }
+    let mark =
+        marks::stored(&body.value.mark).map_err(|error| Problem::Invalid(error.to_string()))?;
     let case = case_of(&app, &caller, &id).await?;
     let mut tx = app.db.begin().await?;
-    store::cases::change_mark(&mut tx, case.id, &mark, &caller.name, app.clock.wall_ms()).await?;
+    store::cases::change_mark(&mut tx, case.id, mark, &caller.name, app.clock.wall_ms()).await?;
     tx.commit().await?;
     Ok(axum::http::StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! Many cases at once: pause, resume, return, close, mark, each with its reason, in pieces that hold the writer for a
 //! moment. What is selected is read first, then changed; a case that was settled meanwhile stays settled.
 
+use super::marks::{self, MarkError};
 use crate::{
     clock::Clock,
     ids::{CaseId, ClientId},
@@ -12,10 +13,8 @@ use crate::{
     },
 };
 
-/// Characters of the longest reason and the longest mark.
+/// Characters of the longest reason.
 pub const LONGEST_REASON: usize = 500;
-/// Characters of the longest mark.
-pub const LONGEST_MARK: usize = 32;
 /// Pauses that are ended in one round.
 const PAUSES: u32 = 2_000;
 
@@ -34,9 +33,9 @@ pub enum BulkError {
     /// A reason is missing or too long.
     #[error("reason: write why, in 1 to {LONGEST_REASON} characters")]
     Reason,
-    /// A mark is too long or strange.
-    #[error("mark: at most {LONGEST_MARK} letters, digits, - and _; empty takes the mark away")]
-    Mark,
+    /// A mark is no colour.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     /// A pause that would be over at once.
     #[error(
         "until: choose an instant from now on, or leave it out to pause until somebody resumes"
@@ -65,20 +64,13 @@ pub async fn act(
     {
         return Err(BulkError::Reason);
     }
-    match act {
-        Act::Mark(mark)
-            if mark.chars().count() > LONGEST_MARK
-                || !mark
-                    .chars()
-                    .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) =>
-        {
-            return Err(BulkError::Mark);
-        }
+    let act = match act {
+        Act::Mark(mark) => Act::Mark(marks::stored(mark)?),
         Act::Pause {
             until_ms: Some(until_ms),
         } if until_ms <= now_ms => return Err(BulkError::Until),
-        _ => {}
-    }
+        other => other,
+    };
     let action = format!("cases.{}", act.as_str());
     let access = Access {
         at_ms: now_ms,

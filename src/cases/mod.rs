@@ -12,6 +12,7 @@ pub mod fields;
 pub mod foreign;
 pub mod identity;
 pub mod import;
+pub mod marks;
 pub mod matters;
 pub mod money;
 pub mod note_export;

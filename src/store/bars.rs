@@ -171,6 +171,16 @@ statements! {
                 OR ($2 = 'person' AND EXISTS (SELECT 1 FROM debtors d WHERE d.person_id = $3 AND d.client_id = u.client_id))
                 OR ($2 = 'number' AND EXISTS (SELECT 1 FROM contact_points p JOIN cases c ON c.id = p.case_id
                     WHERE p.number_id = $3 AND c.client_id = u.client_id)))";
+    ON_CASE("list what bars a case") =
+        "SELECT DISTINCT b.kind
+         FROM (SELECT 'case' AS scope, c.id AS subject, c.client_id FROM cases c WHERE c.id = $1
+               UNION SELECT 'client', c.client_id, c.client_id FROM cases c WHERE c.id = $1
+               UNION SELECT 'everything', 0, c.client_id FROM cases c WHERE c.id = $1
+               UNION SELECT 'person', d.person_id, c.client_id FROM cases c JOIN debtors d ON d.id = c.debtor_id WHERE c.id = $1)
+              AS s JOIN bars b ON b.scope = s.scope AND b.subject_id = s.subject
+         WHERE b.lifted_at_ms IS NULL AND (b.until_ms IS NULL OR b.until_ms > $2)
+           AND (b.client_id IS NULL OR b.client_id = s.client_id)
+         ORDER BY b.kind";
     /// The persons are those that the number counts for ([`super::facts::persons`]). When a bar was entered does not
     /// matter: the clock of the node that entered it may be ahead of ours. An outer join, for PostgreSQL may not turn it
     /// round and go through all bars.
@@ -288,6 +298,14 @@ pub async fn active_for(tx: &mut Tx, target: &Target, at_ms: i64) -> Result<Vec<
                 since_ms: row.get("from_ms")?,
             })
         })
+        .collect()
+}
+
+/// Why every call of a case is barred at an instant, whatever the number.
+pub async fn kinds_on(tx: &mut Tx, case: CaseId, at_ms: i64) -> Result<Vec<BarKind>> {
+    let rows = tx.fetch_all(&ON_CASE, args![case, at_ms]).await?;
+    rows.iter()
+        .map(|row| row.word("kind", BarKind::parse))
         .collect()
 }
 

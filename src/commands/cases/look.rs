@@ -9,6 +9,7 @@ use super::{ACTOR, Context, client, table};
 use crate::{
     cases::{
         identity::{Card, Identity, masked},
+        marks,
         money::{Currency, Money},
         template::Amount,
     },
@@ -17,7 +18,7 @@ use crate::{
     store::{
         Db,
         access::{self, Access},
-        cases, contact_points, repayments,
+        bars, cases, contact_points, repayments,
     },
 };
 
@@ -132,6 +133,8 @@ pub(super) async fn show(
     let detail = cases::detail(&mut tx, case.id).await?;
     let detail = detail.context("there is no such case")?;
     let people = contact_points::people_of_case(&mut tx, case.id).await?;
+    let barred = bars::kinds_on(&mut tx, case.id, context.clock.wall_ms()).await?;
+    let barred: Vec<_> = barred.iter().map(|kind| kind.as_str()).collect();
     tx.rollback().await?;
     let (mut identity, mut card) = (None, detail.card_last4.as_deref().map(masked));
     if let Some(reason) = &args.reveal {
@@ -170,6 +173,7 @@ pub(super) async fn show(
         ("state", case.state.as_str().to_owned()),
         ("why", detail.reason.unwrap_or_default()),
         ("mark", detail.mark),
+        ("barred", barred.join(", ")),
         (
             "debtor",
             format!("{} {}", detail.debtor, detail.debtor_name),
@@ -216,42 +220,9 @@ pub(super) async fn show(
 pub struct MarkArgs {
     /// Our number of the case
     pub case: CaseId,
-    /// The colour
-    #[arg(value_enum)]
-    pub mark: Mark,
-}
-
-/// The colours of marks.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Mark {
-    /// No mark
-    None,
-    /// Red
-    Red,
-    /// Orange
-    Orange,
-    /// Yellow
-    Yellow,
-    /// Green
-    Green,
-    /// Blue
-    Blue,
-    /// Purple
-    Purple,
-}
-
-impl Mark {
-    fn word(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Red => "red",
-            Self::Orange => "orange",
-            Self::Yellow => "yellow",
-            Self::Green => "green",
-            Self::Blue => "blue",
-            Self::Purple => "purple",
-        }
-    }
+    /// red, orange, yellow, green, blue or purple; none takes the mark away
+    #[arg(value_parser = marks::stored)]
+    pub mark: &'static str,
 }
 
 pub(super) async fn mark(
@@ -263,7 +234,7 @@ pub(super) async fn mark(
     let mut tx = context.db.begin().await?;
     let case = cases::by_id(&mut tx, args.case).await?;
     let case = case.context("there is no such case")?;
-    cases::change_mark(&mut tx, case.id, args.mark.word(), ACTOR, now_ms).await?;
+    cases::change_mark(&mut tx, case.id, args.mark, ACTOR, now_ms).await?;
     tx.commit().await?;
     Ok(writeln!(out, "marked")?)
 }

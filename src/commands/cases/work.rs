@@ -14,7 +14,10 @@ use super::{
     which::{WhichArgs, act},
 };
 use crate::{
-    cases::overdue::{self, Asked, Clock as WorkClock},
+    cases::{
+        marks,
+        overdue::{self, Asked, Clock as WorkClock},
+    },
     export::money,
     store::{case_states::Act, work_clocks},
 };
@@ -52,14 +55,14 @@ pub enum WorkCommand {
         #[command(flatten)]
         which: WhichArgs,
     },
-    /// Mark cases
+    /// Put a colour mark on cases, or take it off
     MarkMany {
         /// Which
         #[command(flatten)]
         which: WhichArgs,
-        /// The mark; empty takes it away
-        #[arg(long = "as", value_name = "MARK")]
-        new_mark: String,
+        /// red, orange, yellow, green, blue or purple; none takes the mark away
+        #[arg(long = "as", value_name = "MARK", value_parser = marks::stored)]
+        new_mark: &'static str,
     },
     /// List what has passed its work clock
     Overdue {
@@ -112,7 +115,7 @@ pub async fn run(
         WorkCommand::Return { which } => act(&which, Act::Return, context, out).await,
         WorkCommand::Close { which } => act(&which, Act::Close, context, out).await,
         WorkCommand::MarkMany { which, new_mark } => {
-            act(&which, Act::Mark(&new_mark), context, out).await
+            act(&which, Act::Mark(new_mark), context, out).await
         }
         WorkCommand::Overdue {
             clock,
