@@ -4,8 +4,11 @@
 //! takes as "text follows"; XLSX has cells of type text, and there nothing is changed. Never reads a database, never
 //! decides what a person may see. Read next: [`write()`].
 
+mod encoded;
+
 use std::io::Write;
 
+pub use encoded::{Encoding, csv_in};
 use rust_xlsxwriter::{Format as Look, Workbook, Worksheet, XlsxError};
 
 /// One cell of a table.
@@ -96,6 +99,16 @@ pub enum ExportError {
     /// The file, socket or buffer it was written into failed.
     #[error("cannot write the table: {0}")]
     Io(#[from] std::io::Error),
+    /// The encoding of the file cannot hold a character.
+    #[error(
+        "cannot write the table: row {row}, column {}: a character that the encoding of the file cannot hold", .column + 1
+    )]
+    Character {
+        /// The row, 1 is the first below the heads; 0 for the heads.
+        row: usize,
+        /// The column, 0 is the first.
+        column: usize,
+    },
     /// A workbook cannot hold it.
     #[error("cannot write the table as XLSX: row {row}: {source}; write it as CSV")]
     Xlsx {

@@ -238,7 +238,7 @@ async fn export(
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static(template.format().media_type()),
+        HeaderValue::from_static(template.media_type()),
     );
     // RFC 8187: a name that is not ASCII.
     let encoded: String = file
@@ -355,7 +355,9 @@ impl From<NoteExportError> for Problem {
             NoteExportError::NoTemplate(_) => Self::NotFound(
                 "there is no such template for notes; `ringfence notes templates list` shows those there are".into(),
             ),
-            NoteExportError::TooMany => Self::Unprocessable(error.to_string()),
+            NoteExportError::TooMany | NoteExportError::Character { .. } => {
+                Self::Unprocessable(error.to_string())
+            }
             NoteExportError::Store(error) => error.into(),
             NoteExportError::Template(_) | NoteExportError::Export(_) => {
                 Self::Internal(anyhow::Error::new(error))

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::note_template::{SHIPPED, Template, TemplateError};
 use crate::{
-    export::{self, ExportError},
+    export::{self, ExportError, Format},
     ids::{ClientId, NoteId},
     store::{
         self, Tx,
@@ -36,6 +36,17 @@ pub enum NoteExportError {
     /// More than one file should hold.
     #[error("there are more than {MOST} notes; narrow the days, or name a client or an agent")]
     TooMany,
+    /// The encoding of the file cannot hold a character.
+    #[error(
+        "note {note}, column {column:?}: a character that GBK cannot hold; let the template say encoding = \"gb18030\" or \
+         \"utf8\", or format = \"xlsx\""
+    )]
+    Character {
+        /// The note, or what the heads are called.
+        note: String,
+        /// Head of the column.
+        column: String,
+    },
     /// The file cannot be written.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -73,13 +84,14 @@ pub async fn write(
     if !template.drafts() {
         filter.state = Some(NoteState::Final);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut ids) = (Vec::new(), Vec::new());
     let mut after = NoteId::new(0);
     loop {
         let page = store::notes::after(tx, viewer, &filter, after, PAGE).await?;
         for line in &page {
             after = line.note.id;
             rows.push(template.row(line, zone));
+            ids.push(line.note.id);
         }
         if rows.len() > MOST {
             return Err(NoteExportError::TooMany);
@@ -89,12 +101,20 @@ pub async fn write(
         }
     }
     let count = rows.len();
-    export::write(
-        out,
-        template.format(),
-        template.sheet(),
-        &template.heads(),
-        rows.into_iter(),
-    )?;
+    let heads = template.heads();
+    let written = match template.format() {
+        Format::Csv => export::csv_in(out, template.encoding(), &heads, rows.into_iter()),
+        format => export::write(out, format, template.sheet(), &heads, rows.into_iter()),
+    };
+    written.map_err(|error| match error {
+        ExportError::Character { row, column } => NoteExportError::Character {
+            note: row
+                .checked_sub(1)
+                .and_then(|row| ids.get(row))
+                .map_or_else(|| "(the heads)".to_owned(), NoteId::to_string),
+            column: heads.get(column).cloned().unwrap_or_default(),
+        },
+        other => other.into(),
+    })?;
     Ok(count)
 }

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
 
 use crate::{
-    export::{Cell, Format},
+    export::{Cell, Encoding, Format},
     store::notes::Line,
 };
 
@@ -109,6 +109,8 @@ struct Column {
 pub struct Template {
     file: String,
     format: FileFormat,
+    #[serde(default)]
+    encoding: Option<Encoding>,
     #[serde(default = "sheet")]
     sheet: String,
     #[serde(default)]
@@ -182,6 +184,11 @@ impl Template {
                 }
             }
         }
+        if template.encoding.is_some() && template.format == FileFormat::Xlsx {
+            return wrong(
+                "encoding: only a CSV file has one; a workbook holds every character".into(),
+            );
+        }
         if template.file.trim().is_empty() || template.file.chars().count() > 120 {
             return wrong("file: write a name of 1 to 120 characters".into());
         }
@@ -194,6 +201,21 @@ impl Template {
         match self.format {
             FileFormat::Csv => Format::Csv,
             FileFormat::Xlsx => Format::Xlsx,
+        }
+    }
+
+    /// How the characters of a CSV file are written.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding.unwrap_or_default()
+    }
+
+    /// Media type of an answer that carries the file.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        match self.format {
+            FileFormat::Csv => self.encoding().media_type(),
+            FileFormat::Xlsx => self.format().media_type(),
         }
     }
 
@@ -451,5 +473,27 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         assert!(Template::parse("file = \"x\"\nformat = \"csv\"\ncolumn = []").is_err());
+        let with = |format: &str, encoding: &str| {
+            let column = "column = [{ head = \"H\", value = \"case\" }]";
+            let text =
+                format!("file = \"x\"\nformat = {format:?}\nencoding = {encoding:?}\n{column}");
+            Template::parse(&text)
+        };
+        assert_eq!(
+            with("csv", "gbk").unwrap().media_type(),
+            "text/csv; charset=gbk"
+        );
+        assert!(
+            with("xlsx", "gbk")
+                .unwrap_err()
+                .to_string()
+                .contains("only a CSV")
+        );
+        assert!(
+            with("csv", "latin1")
+                .unwrap_err()
+                .to_string()
+                .contains("gb18030")
+        );
     }
 }
