@@ -239,6 +239,33 @@ fn a_day_on_the_floor(database: Database) {
         (&json!("refused"), &refused.json()["receipt"])
     );
 
+    // What an agent says of a number without a call is kept and does not count; a lead says that it is good again.
+    let case = web.get("/api/v1/cases?client=bank&reference=C2", lead);
+    assert_eq!(case.status, 200, "{}", case.text());
+    let (case, point) = (case.json()["case_id"].clone(), 2);
+    let wrong = json!({"case_id": case, "contact_point_id": point, "said": {"disposition": "wrong_number"}});
+    let written = send(&web, "POST", "/api/v1/notes", agent, &wrong);
+    assert_eq!(written.status, 201, "{}", written.text());
+    assert_eq!(written.json()["counts_towards_loss_of_contact"], false);
+    let faults = format!("/api/v1/cases/{case}/number-faults");
+    let listed = web.get(&faults, agent).json();
+    assert_eq!(
+        (
+            &listed[0]["kind"],
+            &listed[0]["counts_towards_loss_of_contact"]
+        ),
+        (&json!("wrong_number"), &json!(false))
+    );
+    let good = format!("/api/v1/contact-points/{point}/good-again");
+    let why = json!({"reason": "he called back himself"});
+    for (token, status) in [(agent, 403), (lead, 200), (lead, 409)] {
+        let answer = send(&web, "POST", &good, token, &why);
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    assert!(web.get(&faults, lead).json()[0]["lifted_at_ms"].is_i64());
+    let days = "/api/v1/notes/export?from=2026-11-30&to=2026-11-01";
+    assert_eq!(web.get(days, lead).status, 400);
+
     // Written out in the bank's own form, and logged before.
     let export = web.get("/api/v1/notes/export?client=bank", lead);
     assert_eq!(export.status, 200);

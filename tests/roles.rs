@@ -163,6 +163,14 @@ fn table() -> BTreeMap<&'static str, (&'static str, Value)> {
             ("ALOD", json!({"mark": "red"})),
         ),
         ("GET /api/v1/cases/{case}/repayments", ("ALOD", Value::Null)),
+        (
+            "GET /api/v1/cases/{case}/number-faults",
+            ("ALQOCU", Value::Null),
+        ),
+        (
+            "POST /api/v1/contact-points/{contact_point}/good-again",
+            ("LC", reason()),
+        ),
         ("POST /api/v1/cases/{case}/reveal", ("LC", reason())),
         (
             "PUT /api/v1/cases/{case}/state",

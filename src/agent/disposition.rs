@@ -23,8 +23,10 @@ pub enum Effect {
     RefuseContact,
     /// The number is not called again, for anybody.
     BarNumber,
-    /// The number does not reach the person.
+    /// The number is not that of the person called.
     InvalidNumber,
+    /// The number is out of service, whoever is called there.
+    DeadNumber,
     /// The debtor is said to have died: no call in any of that person's cases.
     Deceased,
     /// The debt is said to be a fraud: no call in this case.
@@ -42,6 +44,7 @@ impl Effect {
         Self::RefuseContact,
         Self::BarNumber,
         Self::InvalidNumber,
+        Self::DeadNumber,
         Self::Deceased,
         Self::SuspectedFraud,
         Self::Complaint,
@@ -57,6 +60,7 @@ impl Effect {
             Self::RefuseContact => "refuse_contact",
             Self::BarNumber => "bar_number",
             Self::InvalidNumber => "invalid_number",
+            Self::DeadNumber => "dead_number",
             Self::Deceased => "deceased",
             Self::SuspectedFraud => "suspected_fraud",
             Self::Complaint => "complaint",
@@ -73,6 +77,7 @@ impl Effect {
                 | Self::RefuseContact
                 | Self::BarNumber
                 | Self::InvalidNumber
+                | Self::DeadNumber
         )
     }
 }

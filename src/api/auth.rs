@@ -58,6 +58,8 @@ pub enum Right {
     DealCases,
     /// Report major matters to clients.
     Report,
+    /// Vouch for what is wrong with a number, and say that one is good again.
+    Numbers,
 }
 
 impl Right {
@@ -82,6 +84,7 @@ impl Right {
             Self::Notes => "read the notes of others",
             Self::DealCases => "deal cases out or change many at once",
             Self::Report => "report major matters",
+            Self::Numbers => "judge numbers",
         }
     }
 }
@@ -105,6 +108,7 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Notes
                 | Right::DealCases
                 | Right::Report
+                | Right::Numbers
         ),
         Role::Qa => matches!(right, Right::Recordings | Right::Figures | Right::Notes),
         Role::Operations => matches!(
@@ -131,6 +135,7 @@ pub const fn may(role: Role, right: Right) -> bool {
                 | Right::Reload
                 | Right::Notes
                 | Right::Report
+                | Right::Numbers
         ),
         Role::Auditor => matches!(
             right,

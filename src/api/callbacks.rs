@@ -20,7 +20,7 @@ use crate::{
     store::{
         self, Tx,
         access::{self, Access},
-        callbacks::{Callback, CallbackState, Move, NewCallback},
+        callbacks::{Callback, CallbackState, Move, NewCallback, QueueError},
         users::Role,
     },
 };
@@ -144,6 +144,7 @@ async fn list(
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The case is over", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
@@ -338,6 +339,15 @@ async fn log(
         detail: serde_json::json!({ "case": callback.case, "agent": callback.agent }),
     };
     Ok(access::log(tx, &access).await?)
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::CaseOver(_) => Self::Conflict(error.to_string()),
+            QueueError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<CallbackError> for Problem {

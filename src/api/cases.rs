@@ -50,7 +50,8 @@ struct ContactPointBody {
     relation: String,
     /// The number in E.164, or a short code.
     number: String,
-    /// `usable` or `invalid`, here and in every other case.
+    /// `invalid`: found dead, or not the number of this person, and nobody answered since (`number-faults` says more);
+    /// otherwise `usable`.
     state: String,
     /// Something bars calls to it now: `/api/v1/bars` says what.
     barred: bool,

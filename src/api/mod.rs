@@ -20,6 +20,7 @@ mod health;
 mod matters;
 mod metrics;
 mod notes;
+mod numbers;
 mod overdue;
 mod pages;
 mod policy;
@@ -153,6 +154,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(agent::routes())
         .merge(working::routes())
         .merge(notes::routes())
+        .merge(numbers::routes())
         .merge(callbacks::routes())
         .merge(allocations::routes())
         .merge(bulk::routes())

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::bodies::{DispositionBody, FollowedBody, NewNoteBody, NoteBody, SaidBody, Wanted, Whose};
 use super::{
     App,
-    auth::{Caller, Right},
+    auth::{Caller, Right, may},
     extract::{Body, Path, Query},
     problem::{Problem, ProblemBody},
 };
@@ -22,7 +22,8 @@ use crate::{
     cases::{
         money::{Currency, Money},
         note_export::{self, NoteExportError},
-        notes::{self, Begin, Finish, Hours, NoteError, Promise},
+        note_filter::FilterError,
+        notes::{self, Author, Begin, Finish, Hours, NoteError, Promise},
     },
     ids::{CaseId, ContactPointId, NoteId},
     store::{
@@ -66,8 +67,8 @@ async fn list(
     };
     let limit = wanted.limit.unwrap_or(100).clamp(1, 500);
     let before = wanted.before.map(NoteId::new);
-    let mut tx = app.db.read().await?;
     let filter = wanted.filter()?;
+    let mut tx = app.db.read().await?;
     let lines = store::notes::newest(&mut tx, Some(&caller), &filter, own, before, limit).await?;
     Ok(Json(lines.into_iter().map(NoteBody::of).collect()))
 }
@@ -127,7 +128,7 @@ async fn finish(
     }
     let said = said_of(&mut tx, note.case, said).await?;
     let now_ms = app.clock.wall_ms();
-    let followed = notes::finish(&mut tx, note.id, &said, &caller.name, now_ms).await?;
+    let followed = notes::finish(&mut tx, note.id, &said, author(&caller), now_ms).await?;
     tx.commit().await?;
     if let (Some(agent), Some(call)) = (note.agent, note.call) {
         app.switchboard.noted(agent, call).await;
@@ -135,7 +136,7 @@ async fn finish(
     Ok(Json(FollowedBody::of(note.id, followed)))
 }
 
-/// Write a note without a call.
+/// Write a note without a call. What it says of a number is evidence of loss of contact only if the caller may judge numbers.
 #[utoipa::path(
     operation_id = "write_note",
     post, path = "/api/v1/notes", tag = "notes", request_body = NewNoteBody, security(("token" = [])),
@@ -174,7 +175,7 @@ async fn write(
         today: &today,
     };
     let now_ms = app.clock.wall_ms();
-    let (id, followed) = notes::write(&mut tx, &begin, &said, &caller.name, now_ms).await?;
+    let (id, followed) = notes::write(&mut tx, &begin, &said, author(&caller), now_ms).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(FollowedBody::of(id, followed))))
 }
@@ -202,11 +203,12 @@ async fn export(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     caller.must(Right::Notes)?;
-    let filter = wanted.filter()?;
     let name = match wanted.template.as_str() {
-        "" => "default",
-        name => name,
+        "" => "default".to_owned(),
+        name => name.to_owned(),
     };
+    let name = name.as_str();
+    let filter = wanted.filter()?;
     let now_ms = app.clock.wall_ms();
     let mut tx = app.db.begin().await?;
     let client = match filter.client.as_str() {
@@ -296,6 +298,13 @@ fn absent() -> Problem {
     Problem::absent("note")
 }
 
+fn author(caller: &Caller) -> Author<'_> {
+    Author {
+        name: &caller.name,
+        vouches: may(caller.role, Right::Numbers),
+    }
+}
+
 /// The note of that number, and whether it is the caller's own.
 async fn visible(tx: &mut Tx, caller: &Caller, note: &str) -> Result<(Note, bool), Problem> {
     let id: NoteId = note.parse().map_err(|_| absent())?;
@@ -346,6 +355,12 @@ impl From<NoteError> for Problem {
             NoteError::Field { .. } => Self::Unprocessable(error.to_string()),
             NoteError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

@@ -1,14 +1,15 @@
 //! `ringfence cases`: bringing cases in, and looking at what is there.
 //!
 //! One file a group of verbs: `bring` (imports and templates), `look` (lists, exact search, one case),
-//! `elsewhere` (a foreign case store), `terms` (contracts), `work` (the day's work: allocation, many cases at once,
-//! overdue lists, major matters), `zone` (where a person lives).
+//! `numbers` (what is wrong with them), `elsewhere` (a foreign case store), `terms` (contracts), `work` (the day's work:
+//! allocation, many cases at once, overdue lists, major matters), `zone` (where a person lives).
 
 mod allocation;
 mod bring;
 mod elsewhere;
 mod look;
 mod matters;
+mod numbers;
 mod terms;
 mod which;
 mod work;
@@ -62,6 +63,9 @@ pub enum CasesCommand {
     Mark(look::MarkArgs),
     /// Put on record in which time zone a person of a case lives: it decides whose hour counts
     Zone(zone::ZoneArgs),
+    /// List what is wrong with the numbers of a case, and say that one is good again
+    #[command(subcommand)]
+    Numbers(numbers::NumbersCommand),
     /// List or export repayments
     Repayments(look::RepaymentsArgs),
     /// Check the views of a foreign case store on the same PostgreSQL
@@ -128,6 +132,7 @@ pub async fn run(
         CasesCommand::Show(args) => look::show(&args, context, out).await,
         CasesCommand::Mark(args) => look::mark(&args, context, out).await,
         CasesCommand::Zone(args) => zone::run(&args, context, out).await,
+        CasesCommand::Numbers(command) => numbers::run(command, context, out).await,
         CasesCommand::Repayments(args) => look::repayments(&args, context, out).await,
         CasesCommand::Check => elsewhere::check(context, out).await,
         CasesCommand::Pull { client, placed_on } => {

@@ -68,6 +68,8 @@ pub fn whole(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    mod notes;
+
     use clap::{Parser, Subcommand};
 
     use crate::{
@@ -505,92 +507,6 @@ mod tests {
             fails("agents callbacks cancel 1 --reason paid")
                 .await
                 .contains("cancelled")
-        );
-    }
-
-    #[tokio::test]
-    async fn notes_are_finished_listed_and_written_in_a_banks_own_form() {
-        let test = Test::sqlite().await;
-        floor(&test.db, 1).await;
-        let dir = tempfile::tempdir().unwrap();
-        let does = async |line: &str| run(&test, line, 0).await.unwrap();
-        let fails = async |line: &str| run(&test, line, 0).await.unwrap_err();
-        let line = "notes write --case 1 --contact-point 1 --agent A1 --disposition promised --promise 1234.50 \
-                    --promise-on 2026-11-30 --field branch=Pudong --text =ok";
-        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(
-            does(&line)
-                .await
-                .contains("note 1 is finished; done with it: promise")
-        );
-        assert!(
-            does("notes finish 1 --disposition wrong_number")
-                .await
-                .contains("invalid_number")
-        );
-        assert!(
-            fails("notes finish 9 --disposition machine")
-                .await
-                .contains("no note 9")
-        );
-        assert!(
-            fails("notes finish 1 --disposition promised")
-                .await
-                .contains("promise")
-        );
-        assert!(
-            does("notes list --client bank --disposition wrong_number")
-                .await
-                .contains("C0")
-        );
-        let set = "notes dispositions set --client bank moved --name-en Moved --name-zh 搬家 --effect bar_number";
-        assert!(does(set).await.contains("moved stands for bank"));
-        assert!(
-            does("notes dispositions list --client bank")
-                .await
-                .contains("搬家")
-        );
-        assert!(!does("notes dispositions list").await.contains("搬家"));
-        assert!(
-            fails("notes dispositions set X --name-en X --name-zh X")
-                .await
-                .contains("no code")
-        );
-
-        let form = dir.path().join("form.toml");
-        std::fs::write(
-            &form,
-            "file = \"{client}-{today}\"\nformat = \"csv\"\ncolumn = [{ head = \"案件\", value = \"case\" }, \
-             { head = \"结果\", value = \"disposition\", words = { wrong_number = \"WN\" } }, { head = \"催记\", value = \"text\" }]",
-        )
-        .unwrap();
-        let add = format!(
-            "notes templates add {} --client bank --name daily",
-            form.display()
-        );
-        assert!(does(&add).await.contains("daily, version 1"));
-        assert!(does(&add).await.contains("daily, version 2"));
-        assert!(does("notes templates list").await.contains("daily"));
-        does("notes finish 1 --disposition wrong_number --text =SUM(1)").await;
-        let export = format!(
-            "notes export --client bank --template daily --dir {}",
-            dir.path().display()
-        );
-        assert!(does(&export).await.starts_with("1 notes in "));
-        let text = std::fs::read_to_string(dir.path().join("bank-2026-11-23.csv")).unwrap();
-        assert_eq!(text, "\u{feff}案件,结果,催记\r\nC0,WN,'=SUM(1)\r\n");
-        assert!(fails(&export).await.contains("cannot make"));
-        assert!(
-            fails("notes export --template none")
-                .await
-                .contains("no template none")
-        );
-        let sample = dir.path().join("sample.toml");
-        std::fs::write(&sample, does("notes templates sample").await).unwrap();
-        assert!(
-            does(&format!("notes templates add {}", sample.display()))
-                .await
-                .contains("default, version 1")
         );
     }
 }

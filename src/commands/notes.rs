@@ -1,19 +1,22 @@
-//! `ringfence notes`: call notes, what may be said in them, and the templates by which a bank gets them.
+//! `ringfence notes`: call notes; what may be said in them and the templates by which a bank gets them are in `lists`.
+
+mod lists;
 
 use std::{io::Write, path::PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 
+use self::lists::{DispositionsCommand, TemplatesCommand, dispositions, templates};
 use super::ACTOR;
 use crate::{
-    agent::{Disposition, Effect},
+    api::{Right, may},
     cases::{
         money::{Currency, Money},
         note_export,
-        note_template::{SHIPPED, Template},
-        notes::{self, Begin, Finish, Followed, Promise},
+        note_filter::{Asked, FilterError},
+        notes::{self, Author, Begin, Finish, Followed, Promise},
     },
     ids::{CaseId, ContactPointId, NoteId},
     store::{
@@ -116,18 +119,18 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    fn filter(&self) -> Filter {
-        let day = |day: Option<jiff::civil::Date>| day.map(|d| d.to_string()).unwrap_or_default();
-        Filter {
-            client: self.client.clone(),
-            agent: self.agent.clone(),
-            from: day(self.from),
-            to: day(self.to),
-            disposition: self.disposition.clone(),
-            reference: self.case.clone(),
-            text: self.text.clone(),
+    fn filter(self) -> Result<Filter, FilterError> {
+        let asked = Asked {
+            client: self.client,
+            agent: self.agent,
+            from: self.from,
+            to: self.to,
+            disposition: self.disposition,
+            case: self.case,
+            text: self.text,
             state: self.state,
-        }
+        };
+        asked.filter()
     }
 }
 
@@ -152,6 +155,9 @@ pub struct SaidArgs {
     /// One of the client's own fields; may be given several times
     #[arg(long = "field", value_name = "NAME=TEXT")]
     pub fields: Vec<String>,
+    /// The account it is booked to; what is wrong with a number counts without a call only if that one may judge numbers
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
 }
 
 impl SaidArgs {
@@ -184,68 +190,6 @@ impl SaidArgs {
     }
 }
 
-/// What to do with dispositions.
-#[derive(Debug, Subcommand)]
-pub enum DispositionsCommand {
-    /// List what is offered
-    List {
-        /// For this client; left out: the general list
-        #[arg(long, value_name = "CODE")]
-        client: Option<String>,
-    },
-    /// Enter one, or change it
-    Set {
-        /// For this client only; left out: for every client without its own
-        #[arg(long, value_name = "CODE")]
-        client: Option<String>,
-        /// The stable word
-        code: String,
-        /// Shown, in English
-        #[arg(long)]
-        name_en: String,
-        /// Shown, in Chinese
-        #[arg(long)]
-        name_zh: String,
-        /// The right person was spoken to
-        #[arg(long)]
-        right_party: bool,
-        /// What it does; may be given several times
-        #[arg(long = "effect", value_parser = effect)]
-        effects: Vec<Effect>,
-        /// Not offered any more
-        #[arg(long)]
-        off: bool,
-    },
-}
-
-/// What to do with templates.
-#[derive(Debug, Subcommand)]
-pub enum TemplatesCommand {
-    /// Enter a template, or a new version of one
-    Add {
-        /// The file (TOML)
-        file: PathBuf,
-        /// For this client; left out: for every client without its own
-        #[arg(long, value_name = "CODE")]
-        client: Option<String>,
-        /// Its name
-        #[arg(long, default_value = "default")]
-        name: String,
-    },
-    /// List the templates
-    List,
-    /// Print the one we bring, to begin with
-    Sample,
-}
-
-fn effect(word: &str) -> Result<Effect, String> {
-    let found = Effect::ALL.iter().copied().find(|e| e.as_str() == word);
-    found.ok_or_else(|| {
-        let words: Vec<_> = Effect::ALL.iter().map(|e| e.as_str()).collect();
-        format!("must be one of: {}", words.join(", "))
-    })
-}
-
 /// Runs `ringfence notes`. Times are shown, and a note without a call gets its day, in `zone`.
 ///
 /// # Errors
@@ -258,19 +202,25 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match args.command {
-        NotesCommand::List { filter, limit } => list(db, &filter.filter(), limit, zone, out).await,
+        NotesCommand::List { filter, limit } => list(db, &filter.filter()?, limit, zone, out).await,
         NotesCommand::Export {
             filter,
             template,
             dir,
-        } => export(db, &filter, &template, &dir, now_ms, zone, out).await,
+        } => export(db, &filter.filter()?, &template, &dir, now_ms, zone, out).await,
         NotesCommand::Finish { note, said } => {
             let mut tx = db.begin().await?;
             let id = NoteId::new(note);
             let found = store::notes::by_id(&mut tx, id).await?;
             let found = found.with_context(|| format!("there is no note {note}"))?;
-            let said = said.said(&currency(&mut tx, found.case).await?)?;
-            let followed = notes::finish(&mut tx, id, &said, ACTOR, now_ms).await?;
+            let by = said.by.as_deref();
+            let vouches = vouches(&mut tx, by, found.client).await?;
+            let author = Author {
+                name: by.unwrap_or(ACTOR),
+                vouches,
+            };
+            let words = said.said(&currency(&mut tx, found.case).await?)?;
+            let followed = notes::finish(&mut tx, id, &words, author, now_ms).await?;
             tx.commit().await?;
             say(out, id, &followed)
         }
@@ -291,7 +241,15 @@ pub async fn run(
                 ),
                 None => None,
             };
-            let said = said.said(&currency(&mut tx, case).await?)?;
+            let words = said.said(&currency(&mut tx, case).await?)?;
+            let known = store::cases::by_id(&mut tx, case).await?;
+            let known = known.with_context(|| format!("there is no case {case}"))?;
+            let by = said.by.as_deref();
+            let vouches = vouches(&mut tx, by, known.client_id).await?;
+            let author = Author {
+                name: by.unwrap_or(ACTOR),
+                vouches,
+            };
             let today = super::day(now_ms, zone)?;
             let begin = Begin {
                 case,
@@ -299,13 +257,31 @@ pub async fn run(
                 agent,
                 today: &today,
             };
-            let (id, followed) = notes::write(&mut tx, &begin, &said, ACTOR, now_ms).await?;
+            let (id, followed) = notes::write(&mut tx, &begin, &words, author, now_ms).await?;
             tx.commit().await?;
             say(out, id, &followed)
         }
         NotesCommand::Dispositions(command) => dispositions(command, db, now_ms, out).await,
         NotesCommand::Templates(command) => templates(command, db, now_ms, out).await,
     }
+}
+
+/// Whether the account that a note is booked to may judge numbers; nobody does who is not named.
+async fn vouches(
+    tx: &mut Tx,
+    by: Option<&str>,
+    client: crate::ids::ClientId,
+) -> anyhow::Result<bool> {
+    let Some(name) = by else { return Ok(false) };
+    let user = store::users::by_name(tx, name).await?;
+    let user = user
+        .filter(|user| user.revoked_at_ms.is_none() && user.scope.includes(client))
+        .with_context(|| {
+            format!(
+                "--by {name}: there is no valid account of this name that sees the client; `ringfence users list` shows them"
+            )
+        })?;
+    Ok(may(user.role, Right::Numbers))
 }
 
 async fn currency(tx: &mut Tx, case: CaseId) -> anyhow::Result<String> {
@@ -328,6 +304,28 @@ fn say(out: &mut (dyn Write + Send), id: NoteId, followed: &Followed) -> anyhow:
         if let Some(id) = id {
             writeln!(out, "{what} {id}")?;
         }
+    }
+    if followed.counts == Some(false) {
+        writeln!(
+            out,
+            "what is wrong with the number is kept, but is no evidence of loss of contact: that takes a call of ours whose note says \
+             so from the first (for a wrong number one that was answered), or --by somebody who may judge numbers"
+        )?;
+    }
+    if followed.taken_back > 0 {
+        writeln!(
+            out,
+            "{} faults of the number are taken back",
+            followed.taken_back
+        )?;
+    }
+    if !followed.stands.is_empty() {
+        let stands: Vec<_> = followed.stands.iter().map(|e| e.as_str()).collect();
+        writeln!(
+            out,
+            "what the note did before stands until somebody lifts it: {}",
+            stands.join(", ")
+        )?;
     }
     Ok(())
 }
@@ -374,16 +372,16 @@ async fn list(
 
 async fn export(
     db: &Db,
-    args: &FilterArgs,
+    filter: &Filter,
     name: &str,
     dir: &std::path::Path,
     now_ms: i64,
     zone: &TimeZone,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    let filter = args.filter();
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut tx = db.begin().await?;
-    let client = client(&mut tx, Some(&args.client).filter(|c| !c.is_empty())).await?;
+    let client = client(&mut tx, Some(&filter.client).filter(|c| !c.is_empty())).await?;
     let template = note_export::template(&mut tx, client, name).await?;
     let access = Access {
         at_ms: now_ms,
@@ -398,11 +396,17 @@ async fn export(
     let today = super::day(now_ms, zone)?;
     let file = dir.join(template.file_name(&filter.client, &filter.from, &filter.to, &today));
     let shown = file.display();
-    let mut to = std::fs::File::create_new(&file).with_context(|| {
-        format!("cannot make {shown}; remove the old one or choose another --dir")
-    })?;
+    // It holds names, numbers and what people said: its owner's alone.
+    let mut to = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .with_context(|| {
+            format!("cannot make {shown}; remove the old one or choose another --dir")
+        })?;
     let mut tx = db.read().await?;
-    let written = note_export::write(&mut tx, None, &filter, &template, zone, &mut to).await;
+    let written = note_export::write(&mut tx, None, filter, &template, zone, &mut to).await;
     tx.rollback().await?;
     let count = match written {
         Ok(count) => count,
@@ -428,126 +432,6 @@ async fn client(
                     .with_context(|| format!("there is no client {code}"))?
                     .id,
             ))
-        }
-    }
-}
-
-async fn dispositions(
-    command: DispositionsCommand,
-    db: &Db,
-    now_ms: i64,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    match command {
-        DispositionsCommand::List { client: code } => {
-            let mut tx = db.read().await?;
-            let client = client(&mut tx, code.as_ref()).await?;
-            let list = store::dispositions::list(&mut tx, client).await?;
-            tx.rollback().await?;
-            let mut table =
-                super::table(["code", "English", "中文", "right party", "does", "list", ""]);
-            for one in list {
-                let effects: Vec<_> = one.disposition.effects.iter().map(|e| e.as_str()).collect();
-                let yes = |yes: bool, word: &str| if yes { word.to_owned() } else { String::new() };
-                table.add_row([
-                    one.disposition.code,
-                    one.disposition.name_en,
-                    one.disposition.name_zh,
-                    yes(one.disposition.right_party, "yes"),
-                    effects.join(", "),
-                    if one.own { "client" } else { "general" }.to_owned(),
-                    yes(!one.active, "off"),
-                ]);
-            }
-            Ok(writeln!(out, "{table}")?)
-        }
-        DispositionsCommand::Set {
-            client: code,
-            code: word,
-            name_en,
-            name_zh,
-            right_party,
-            effects,
-            off,
-        } => {
-            let one = Disposition {
-                code: word,
-                name_en,
-                name_zh,
-                right_party,
-                effects,
-            }
-            .checked()?;
-            let mut tx = db.begin().await?;
-            let client = client(&mut tx, code.as_ref()).await?;
-            store::dispositions::set(&mut tx, client, &one, !off).await?;
-            let access = Access {
-                at_ms: now_ms,
-                actor: ACTOR,
-                action: "disposition.set",
-                object: &one.code,
-                client_id: client,
-                detail: serde_json::json!({ "effects": one.effects, "right_party": right_party, "off": off }),
-            };
-            access::log(&mut tx, &access).await?;
-            tx.commit().await?;
-            let whose = code.unwrap_or_else(|| "every client without its own".into());
-            Ok(writeln!(out, "{} stands for {whose}", one.code)?)
-        }
-    }
-}
-
-async fn templates(
-    command: TemplatesCommand,
-    db: &Db,
-    now_ms: i64,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    match command {
-        TemplatesCommand::Sample => Ok(write!(out, "{SHIPPED}")?),
-        TemplatesCommand::List => {
-            let mut tx = db.read().await?;
-            let list = store::templates::list(&mut tx).await?;
-            tx.rollback().await?;
-            let mut table = super::table(["client", "name", "version", "by"]);
-            for one in list.into_iter().filter(|one| one.kind == note_export::KIND) {
-                table.add_row([
-                    one.client,
-                    one.name,
-                    one.version.to_string(),
-                    one.created_by,
-                ]);
-            }
-            Ok(writeln!(out, "{table}")?)
-        }
-        TemplatesCommand::Add {
-            file,
-            client: code,
-            name,
-        } => {
-            let shown = file.display();
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
-            Template::parse(&text).with_context(|| shown.to_string())?;
-            if name.is_empty() || name.chars().count() > 64 {
-                bail!("--name has 1 to 64 characters");
-            }
-            let mut tx = db.begin().await?;
-            let client = client(&mut tx, code.as_ref()).await?;
-            let kind = note_export::KIND;
-            let (_, version) =
-                store::templates::add(&mut tx, client, kind, &name, &text, ACTOR, now_ms).await?;
-            let access = Access {
-                at_ms: now_ms,
-                actor: ACTOR,
-                action: "template.add",
-                object: &name,
-                client_id: client,
-                detail: serde_json::json!({ "kind": "notes", "version": version }),
-            };
-            access::log(&mut tx, &access).await?;
-            tx.commit().await?;
-            Ok(writeln!(out, "template {name}, version {version}")?)
         }
     }
 }

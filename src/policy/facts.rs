@@ -101,7 +101,7 @@ words! {
     NumberState {
         /// Nothing against it.
         Usable = "usable",
-        /// It does not exist or does not reach the person; still dialable, and counts towards loss of contact.
+        /// It is dead or not the number of the person called; still dialable.
         Invalid = "invalid",
         /// Never to be called. Only receipts of evaluator 1 say so: since then what bars a call is a row of its own
         /// ([`super::BarFacts`]).
@@ -137,7 +137,7 @@ pub struct ContactPointFacts {
     pub case: CaseId,
     /// Who answers there.
     pub relation: Relation,
-    /// What is known about the number.
+    /// What is on record about the number, for people who read the receipt; nothing is judged by it but `barred`.
     pub state: NumberState,
     /// The person, being a third party, asked not to be called again.
     pub refused: bool,
@@ -172,7 +172,9 @@ impl NumberFacts {
 pub struct OwnNumbers {
     /// Numbers of contact points with relation `debtor` on any case of the debtor's person, barred ones included.
     pub total: u32,
-    /// Those of them whose state is `invalid`.
+    /// Those of them that are dead, or not the person's as found at a contact point of that very person, each found on a
+    /// call of ours or vouched for, and nobody answered there since. Receipts from before version 7 of the schema counted
+    /// whatever number had been marked in anybody's case, and for good; they are judged as they are.
     pub invalid: u32,
     /// Closed attempts to them that the person called or their number failed, since the last one that was answered;
     /// attempts that the agent, a trunk or we ourselves lost and those whose INVITE never left do not count.

@@ -2,7 +2,8 @@
 //! after saying no.
 //!
 //! Loss of contact is on record when every own number of the debtor is invalid (and there is at least one:
-//! a case without any own number proves nothing), or when so many attempts to them in a row failed.
+//! a case without any own number proves nothing), or when so many attempts to them in a row failed. What makes a number
+//! invalid for a debtor is said at [`OwnNumbers::invalid`].
 
 use serde::{Deserialize, Serialize};
 

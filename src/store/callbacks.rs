@@ -6,7 +6,10 @@
 //! the case was settled or ended).
 
 use super::{Error, Result, Tx, db::Row, users::User};
-use crate::ids::{AgentId, CallId, CallbackId, CaseId, ClientId, ContactPointId};
+use crate::{
+    ids::{AgentId, CallId, CallbackId, CaseId, ClientId, ContactPointId},
+    policy::CaseState,
+};
 
 words! {
     /// How far a callback is.
@@ -80,6 +83,10 @@ macro_rules! select {
 }
 
 statements! {
+    /// Whoever ends the case meanwhile waits, and then ends the callback with it.
+    HOLD("hold the case of a callback") =
+        "UPDATE cases SET changed_at_ms = changed_at_ms WHERE id = $1 AND state IN ('open', 'paused')";
+    CASE("look up the case of a callback") = "SELECT state FROM cases WHERE id = $1";
     INSERT("queue a callback") =
         "INSERT INTO callbacks (case_id, contact_point_id, agent_id, due_at_ms, state, created_at_ms, created_by, changed_at_ms)
          SELECT p.case_id, p.id, CAST($3 AS BIGINT), CAST($4 AS BIGINT), 'queued', CAST($5 AS BIGINT), $6, CAST($5 AS BIGINT) FROM contact_points p WHERE p.id = $2 AND p.case_id = $1
@@ -97,11 +104,31 @@ statements! {
          ORDER BY b.id LIMIT $5");
 }
 
+/// Why a callback is not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Nobody is called for a case that is over.
+    #[error("the case is {}; calls are promised only for a case that is open or paused", .0.as_str())]
+    CaseOver(CaseState),
+    /// The database; [`Error::NotFound`] unless the contact point is one of that case.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
 /// Queues a callback.
 ///
 /// # Errors
-/// [`Error::NotFound`] unless the contact point is one of that case.
-pub async fn queue(tx: &mut Tx, new: &NewCallback<'_>, now_ms: i64) -> Result<CallbackId> {
+/// [`QueueError`]
+pub async fn queue(
+    tx: &mut Tx,
+    new: &NewCallback<'_>,
+    now_ms: i64,
+) -> std::result::Result<CallbackId, QueueError> {
+    if tx.execute(&HOLD, args![new.case]).await? == 0 {
+        let found = tx.fetch_optional(&CASE, args![new.case]).await?;
+        let row = found.ok_or(Error::NotFound { what: "such case" })?;
+        return Err(QueueError::CaseOver(row.word("state", CaseState::parse)?));
+    }
     let args = args![
         new.case,
         new.contact_point,

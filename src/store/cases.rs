@@ -4,7 +4,7 @@
 
 use super::{Error, Result, Tx, case_changes, db::Row, persons};
 use crate::{
-    ids::{BatchId, CaseId, ClientId, DebtorId},
+    ids::{AgentId, BatchId, CaseId, ClientId, DebtorId},
     policy::CaseState,
 };
 
@@ -86,6 +86,8 @@ statements! {
         "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM persons WHERE identity_box IS NOT NULL LIMIT 1) p) +
                 (SELECT COUNT(*) FROM (SELECT 1 FROM cases WHERE card_box IS NOT NULL LIMIT 1) c) +
                 (SELECT COUNT(*) FROM (SELECT 1 FROM agreements WHERE letter_box IS NOT NULL LIMIT 1) g) AS boxes";
+    AGENT("look up whose case it is") =
+        "SELECT c.agent_id FROM cases c JOIN agents a ON a.id = c.agent_id WHERE c.id = $1 AND a.active = 1";
     MARK("look up the mark of a case") = "SELECT mark FROM cases WHERE id = $1";
     SET_MARK("mark a case") = "UPDATE cases SET mark = $2 WHERE id = $1";
     SET_STATE("change the state of a case") = "UPDATE cases SET state = $2, changed_at_ms = $3 WHERE id = $1";
@@ -373,4 +375,12 @@ fn read(row: &Row) -> Result<Case> {
         reference: row.get("reference")?,
         state: row.word("state", CaseState::parse)?,
     })
+}
+
+/// The agent that a case is allocated to, if that one may still call.
+pub async fn agent_of(tx: &mut Tx, id: CaseId) -> Result<Option<AgentId>> {
+    let found = tx.fetch_optional(&AGENT, args![id]).await?;
+    found
+        .map(|row| row.get("agent_id").map(AgentId::new))
+        .transpose()
 }

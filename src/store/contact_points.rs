@@ -1,9 +1,9 @@
 //! Contact points: one number of one person of one case, which is what a click dials.
 //!
 //! The number itself is a row of its own, shared by everybody who can be reached under it: what bars a number bars it
-//! for every case, and what is counted per number is counted across cases.
+//! for every case, and what is counted per number is counted across cases. What is wrong with it is [`super::number_faults`].
 
-use super::{ConstraintKind, Error, Result, Tx, db::Row};
+use super::{Error, Result, Tx, db::Row, number_faults::faulty};
 use crate::{
     ids::{BatchId, CaseId, ClientId, ContactPointId, DebtorId, PersonId},
     phone::{PhoneNumber, Region, ShortCodes},
@@ -42,7 +42,8 @@ pub struct Target {
     pub number_id: i64,
     /// The number.
     pub number: PhoneNumber,
-    /// What may be done with the number.
+    /// What is on record about the number here: invalid if it is dead or not the number of the person called, and nobody
+    /// has answered since.
     pub number_state: NumberState,
 }
 
@@ -65,8 +66,6 @@ statements! {
         "INSERT INTO numbers (digits, region, created_at_ms, changed_at_ms) VALUES ($1, $2, $3, $3)
          ON CONFLICT (digits) DO NOTHING";
     NUMBER("look up a number") = "SELECT id FROM numbers WHERE digits = $1";
-    SET_NUMBER("change the state of a number") =
-        "UPDATE numbers SET state = $2, reason = $3, changed_at_ms = $4 WHERE id = $1";
     ENSURE_CONTACT("enter a contact") =
         "INSERT INTO contacts (case_id, name, relation, created_at_ms) VALUES ($1, $2, $3, $4)
          ON CONFLICT (case_id, name, relation) DO NOTHING";
@@ -82,7 +81,8 @@ statements! {
     TARGET("look up whom to call") = concat!(
         "SELECT p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 d.person_id, p.contact_id, p.zone, t.relation, p.number_id, n.digits, n.region,
-                n.state AS number_state, CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
+                CAST(CASE WHEN ", faulty!(), " THEN 1 ELSE 0 END AS BIGINT) AS faulty,
+                CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
               JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
@@ -90,7 +90,8 @@ statements! {
     OF_CASE("list the numbers of a case") = concat!(
         "SELECT t.name, p.id, p.case_id, c.state AS case_state, c.client_id, k.code AS client_code, c.batch_id, c.debtor_id,
                 d.person_id, p.contact_id, p.zone, t.relation, p.number_id, n.digits, n.region,
-                n.state AS number_state, CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
+                CAST(CASE WHEN ", faulty!(), " THEN 1 ELSE 0 END AS BIGINT) AS faulty,
+                CAST(CASE WHEN ", refused!(), " THEN 1 ELSE 0 END AS BIGINT) AS refused
          FROM contact_points p JOIN cases c ON c.id = p.case_id JOIN clients k ON k.id = c.client_id
               JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
               JOIN contacts t ON t.id = p.contact_id JOIN numbers n ON n.id = p.number_id
@@ -139,35 +140,6 @@ pub async fn number_id(tx: &mut Tx, number: &PhoneNumber) -> Result<Option<i64>>
         .await?
         .map(|row| row.get("id"))
         .transpose()
-}
-
-/// Marks a number invalid, or usable again, everywhere.
-///
-/// # Errors
-/// [`Error::Constraint`] for [`NumberState::Barred`], which only old receipts know: what bars a number is
-/// [`super::bars`].
-pub async fn set_number_state(
-    tx: &mut Tx,
-    number_id: i64,
-    state: NumberState,
-    reason: Option<&str>,
-    now_ms: i64,
-) -> Result<()> {
-    if state == NumberState::Barred {
-        return Err(Error::Constraint {
-            act: SET_NUMBER.act,
-            kind: ConstraintKind::Value,
-        });
-    }
-    match tx
-        .execute(&SET_NUMBER, args![number_id, state, reason, now_ms])
-        .await?
-    {
-        0 => Err(Error::NotFound {
-            what: "such number",
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Notes that a person, being a third party, asked not to be called again; it stays so, for every number of that contact,
@@ -238,7 +210,11 @@ fn read(row: &Row) -> Result<Target> {
             &row.get::<String>("digits")?,
             row.get::<Option<String>>("region")?.as_deref(),
         )?,
-        number_state: row.word("number_state", NumberState::parse)?,
+        number_state: if row.flag("faulty")? {
+            NumberState::Invalid
+        } else {
+            NumberState::Usable
+        },
     })
 }
 

@@ -118,11 +118,22 @@ pub async fn list(tx: &mut Tx, client: Option<ClientId>) -> Result<Vec<Listed>> 
 
 /// What a code means for a client, if it is offered there.
 pub async fn find(tx: &mut Tx, client: ClientId, code: &str) -> Result<Option<Disposition>> {
-    let found = tx.fetch_optional(&FIND, args![client, code]).await?;
-    let found = found.as_ref().map(read).transpose()?;
+    let found = listed(tx, client, code).await?;
     Ok(found
         .filter(|found| found.active)
         .map(|found| found.disposition))
+}
+
+/// What a code means for a client, whether it is still offered or not.
+pub async fn known(tx: &mut Tx, client: ClientId, code: &str) -> Result<Option<Disposition>> {
+    Ok(listed(tx, client, code)
+        .await?
+        .map(|found| found.disposition))
+}
+
+async fn listed(tx: &mut Tx, client: ClientId, code: &str) -> Result<Option<Listed>> {
+    let found = tx.fetch_optional(&FIND, args![client, code]).await?;
+    found.as_ref().map(read).transpose()
 }
 
 fn words(effects: &[Effect]) -> String {

@@ -13,6 +13,7 @@ use super::{
     bars,
     contact_points::Target,
     guards::Guard,
+    number_faults::answered_since,
     special_days, tallies,
 };
 use crate::{
@@ -60,16 +61,27 @@ statements! {
          WHERE p.number_id = $2
          ORDER BY person_id";
     /// A number once, in however many cases of the person it stands; also those under which the person is a contact in
-    /// somebody else's case.
-    OWN_NUMBERS("look up the debtor's own numbers") =
-        "SELECT COUNT(*) AS total, COUNT(CASE WHEN n.state = 'invalid' THEN 1 END) AS invalid
-         FROM (SELECT p.number_id FROM debtors d JOIN cases c ON c.debtor_id = d.id
-                      JOIN contact_points p ON p.case_id = c.id JOIN contacts t ON t.id = p.contact_id
-               WHERE d.person_id = $1 AND t.relation = 'debtor'
-               UNION
-               SELECT p.number_id FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
-                      JOIN contact_points p ON p.contact_id = t.id
-               WHERE h.id = $1) AS x JOIN numbers n ON n.id = x.number_id";
+    /// somebody else's case. It is invalid by what was found of this very person and number, or of the dead number, and
+    /// only until somebody answers: the person there, or at a number that was dead anybody.
+    OWN_NUMBERS("look up the debtor's own numbers") = concat!(
+        "WITH x AS (
+             SELECT p.id AS point, p.number_id FROM debtors d JOIN cases c ON c.debtor_id = d.id
+                    JOIN contact_points p ON p.case_id = c.id JOIN contacts t ON t.id = p.contact_id
+             WHERE d.person_id = $1 AND t.relation = 'debtor'
+             UNION
+             SELECT p.id, p.number_id FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
+                    JOIN contact_points p ON p.contact_id = t.id
+             WHERE h.id = $1)
+         SELECT COUNT(DISTINCT x.number_id) AS total, COUNT(DISTINCT CASE WHEN EXISTS (
+             SELECT 1 FROM number_faults f
+             WHERE f.number_id = x.number_id AND f.lifted_at_ms IS NULL AND f.counts = 1
+               AND ((f.kind = 'number_dead' AND NOT EXISTS (
+                         SELECT 1 FROM attempts a WHERE a.number_id = f.number_id AND ", answered_since!(), "))
+                    OR (f.kind = 'wrong_number' AND f.contact_point_id = x.point AND NOT EXISTS (
+                         SELECT 1 FROM x AS s JOIN attempts a ON a.number_id = s.number_id AND a.contact_point_id = s.point
+                         WHERE s.number_id = f.number_id AND ", answered_since!(), "))))
+             THEN x.number_id END) AS invalid
+         FROM x");
     /// Only what the person called or their number did is a failure to reach them: an agent who hangs up and a trunk
     /// that is down say nothing about the debtor. And it says something only if it began after the last conversation was
     /// over; five seconds later, for the clocks of two nodes may disagree by that much.

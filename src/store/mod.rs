@@ -45,6 +45,7 @@ pub mod imports;
 pub mod major_matters;
 pub(crate) mod many;
 pub mod notes;
+pub mod number_faults;
 pub mod outside_counts;
 pub mod persons;
 pub mod promises;

@@ -8,7 +8,7 @@ use crate::{
         AgentId, AgreementId, AllocationId, BarId, BatchId, CallId, CallbackId, CaseId, ClientId,
         ContactPointId, DebtorId, NoteId, PersonId, ReceiptId, RecordingId, TeamId, UserId,
     },
-    policy::{BarKind, BarScope, CaseState, NumberState, Relation},
+    policy::{BarKind, BarScope, CaseState, Relation},
 };
 
 /// One statement: what it does, for errors, and its text.
@@ -136,7 +136,6 @@ value_from! {
     CallbackId => Int(v) v.get();
     AllocationId => Int(v) v.get();
     CaseState => Text(v) v.as_str().to_owned();
-    NumberState => Text(v) v.as_str().to_owned();
     Relation => Text(v) v.as_str().to_owned();
     CallId => Text(v) v.to_string();
     ReceiptId => Text(v) v.to_string();

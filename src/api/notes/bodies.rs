@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::problem::Problem;
 use crate::{
-    cases::notes::Followed,
+    cases::{note_filter::Asked, notes::Followed},
     ids::{ContactPointId, NoteId},
     policy::Week,
     store::notes::{Filter, Line, NoteState},
@@ -171,6 +171,17 @@ pub(super) struct FollowedBody {
     pub(super) note: i64,
     /// What was carried out.
     pub(super) effects: Vec<&'static str>,
+    /// Of a number that is wrong or dead: whether that is evidence of loss of contact. It is if a call of ours shows it (that
+    /// it is another person's only one that was answered) and the note said so from the first, or if the caller may judge
+    /// numbers; otherwise it is kept and shown, and counts once such a person finishes the note in the same words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) counts_towards_loss_of_contact: Option<bool>,
+    /// Faults of the number that were taken back, because the right person was spoken to or the note says something else now.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) faults_taken_back: u64,
+    /// What the note's earlier disposition did, and what stands until somebody lifts it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) stands: Vec<&'static str>,
     /// The callback that was queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) callback: Option<i64>,
@@ -182,11 +193,18 @@ pub(super) struct FollowedBody {
     pub(super) major_matter: Option<i64>,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl FollowedBody {
     pub(super) fn of(note: NoteId, followed: Followed) -> Self {
         Self {
             note: note.get(),
             effects: followed.effects.iter().map(|e| e.as_str()).collect(),
+            counts_towards_loss_of_contact: followed.counts,
+            faults_taken_back: followed.taken_back,
+            stands: followed.stands.iter().map(|e| e.as_str()).collect(),
             callback: followed.callback,
             agreement: followed.agreement,
             major_matter: followed.major_matter,
@@ -226,21 +244,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn filter(&self) -> Result<Filter, Problem> {
-        let day = |day: Option<jiff::civil::Date>| day.map(|d| d.to_string()).unwrap_or_default();
-        let texts = [
-            &self.client,
-            &self.agent,
-            &self.disposition,
-            &self.case,
-            &self.text,
-            &self.template,
-        ];
-        if texts.iter().any(|text| text.contains(char::is_control)) {
-            return Err(Problem::Invalid(
-                "the query: no text has control characters".into(),
-            ));
-        }
+    pub(super) fn filter(self) -> Result<Filter, Problem> {
         let state = match self.state.as_str() {
             "" => None,
             word => Some(
@@ -248,16 +252,17 @@ impl Wanted {
                     .map_err(|e| Problem::Invalid(format!("state: {e}")))?,
             ),
         };
-        Ok(Filter {
-            client: self.client.clone(),
-            agent: self.agent.clone(),
-            from: day(self.from),
-            to: day(self.to),
-            disposition: self.disposition.clone(),
-            reference: self.case.clone(),
-            text: self.text.clone(),
+        let asked = Asked {
+            client: self.client,
+            agent: self.agent,
+            from: self.from,
+            to: self.to,
+            disposition: self.disposition,
+            case: self.case,
+            text: self.text,
             state,
-        })
+        };
+        Ok(asked.filter()?)
     }
 }
 

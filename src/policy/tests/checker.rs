@@ -40,8 +40,6 @@ pub struct Point {
     pub zones: Vec<TimeZone>,
     /// Where special days are those of.
     pub region: &'static str,
-    /// Every own number of the debtor, in whatever case, is invalid.
-    pub all_invalid: bool,
 }
 
 /// One allowed dial, as it really happened. Milliseconds UTC.
@@ -65,6 +63,17 @@ pub struct Refused {
     pub number: usize,
     pub debtor: usize,
     pub from: i64,
+}
+
+/// What was found wrong with a number, as it really happened, on a call or by somebody who may judge it.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    pub number: usize,
+    /// Whose number it is not; `None`: nobody's, for it is dead.
+    pub debtor: Option<usize>,
+    pub from: i64,
+    /// When somebody said that it is good again.
+    pub until: i64,
 }
 
 /// What a bar or a closed case covers.
@@ -123,6 +132,7 @@ pub struct Book {
     pub special: Vec<Special>,
     pub outside: Vec<Outside>,
     pub refused: Vec<Refused>,
+    pub faults: Vec<Fault>,
 }
 
 /// What was broken.
@@ -166,6 +176,9 @@ struct Checker<'a> {
     by_person: Vec<Vec<usize>>,
     by_case: Vec<Vec<usize>>,
     own_of_debtor: Vec<Vec<usize>>,
+    /// The own numbers of each debtor, in whatever case.
+    numbers_of: Vec<Vec<usize>>,
+    faults: std::collections::HashMap<usize, Vec<Fault>>,
     refused: std::collections::HashMap<(usize, usize), i64>,
     bars: std::collections::HashMap<Subject, Vec<Barred>>,
     outside: std::collections::HashMap<usize, Vec<Outside>>,
@@ -183,6 +196,8 @@ pub fn violations(book: &Book, dials: &[Dial]) -> Vec<(Broken, usize)> {
         by_person: vec![Vec::new(); most(&|point| *point.persons.iter().max().unwrap())],
         by_case: vec![Vec::new(); most(&|point| point.case)],
         own_of_debtor: vec![Vec::new(); most(&|point| point.debtor)],
+        numbers_of: vec![Vec::new(); most(&|point| point.debtor)],
+        faults: std::collections::HashMap::new(),
         refused: std::collections::HashMap::new(),
         bars: std::collections::HashMap::new(),
         outside: std::collections::HashMap::new(),
@@ -202,6 +217,15 @@ pub fn violations(book: &Book, dials: &[Dial]) -> Vec<(Broken, usize)> {
             .entry(outside.person)
             .or_default()
             .push(*outside);
+    }
+    for point in book.points.iter().filter(|point| !point.third_party) {
+        let numbers = &mut checker.numbers_of[point.debtor];
+        if !numbers.contains(&point.number) {
+            numbers.push(point.number);
+        }
+    }
+    for fault in &book.faults {
+        checker.faults.entry(fault.number).or_default().push(*fault);
     }
     for refused in &book.refused {
         let from = checker
@@ -374,7 +398,12 @@ impl Checker<'_> {
         if refused.is_some_and(|from| *from <= rang) {
             broken.push(Broken::Refused);
         }
-        if point.all_invalid {
+        let numbers = &self.numbers_of[point.debtor];
+        if !numbers.is_empty()
+            && numbers
+                .iter()
+                .all(|number| self.gone(*number, dial, point.debtor))
+        {
             return;
         }
         // What was on record then of the debtor's own numbers, in whichever case: dials that were over before this one
@@ -390,6 +419,27 @@ impl Checker<'_> {
         if last_three != [false, false, false] {
             broken.push(Broken::ThirdParty);
         }
+    }
+
+    /// Whether a number does not reach a debtor, by what was on record when a dial began: it is dead, or not the number of
+    /// this very debtor, and nobody has answered there since; where it is not his, he himself.
+    fn gone(&self, number: usize, dial: &Dial, debtor: usize) -> bool {
+        let faults = self.faults.get(&number).into_iter().flatten();
+        let mut standing = faults.filter(|fault| {
+            (fault.from..fault.until).contains(&dial.started)
+                && fault.debtor.is_none_or(|of| of == debtor)
+        });
+        standing.any(|fault| {
+            let calls = self.since(&self.by_number[number], fault.from - DAY);
+            let answered = |other: &Dial| {
+                let point = &self.book.points[other.point];
+                let own = !point.third_party && point.debtor == debtor;
+                other.answered && other.ended > fault.from && (own || fault.debtor.is_none())
+            };
+            !calls
+                .into_iter()
+                .any(|other| other.ended <= dial.started && answered(other))
+        })
     }
 
     fn barred(&self, dial: &Dial, point: &Point, broken: &mut Vec<Broken>) {

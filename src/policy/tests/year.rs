@@ -12,12 +12,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::super::receipt::Inputs;
-use super::checker::{Barred, Book, Broken, Demands, Dial, Outside, Refused, Subject, violations};
+use super::checker::{Barred, Book, Broken, Demands, Dial, Outside, Subject, violations};
 use super::dice::Dice;
 use super::*;
 
 mod people;
 mod reading;
+mod trouble;
 
 const DAY: i64 = 24 * HOUR;
 const MINUTE: i64 = 60_000;
@@ -56,6 +57,12 @@ enum Flaw {
     LockByCase,
     /// A refusal holds for the case in which it was said.
     RefusalByCase,
+    /// What is wrong with a number for one person is wrong for everybody.
+    AnybodysFaults,
+    /// A number that was wrong or dead once stays so, whoever answers there.
+    FaultsForGood,
+    /// What an agent says of a number without a call is evidence.
+    BareWord,
     /// Agreements never run out.
     Uses,
     /// Nobody imported the holidays.
@@ -138,8 +145,19 @@ struct CaseRow {
     client: usize,
     person: usize,
     settled: bool,
-    total: u32,
-    invalid: u32,
+}
+
+/// What was found wrong with a number, as the store has it.
+struct FaultRow {
+    /// Whose number it is not; `None`: it is dead.
+    person: Option<usize>,
+    at_ms: i64,
+    counts: bool,
+    /// The attempt on which it was found.
+    attempt: Option<usize>,
+    lifted: bool,
+    /// Where it stands in the checker's book, if there.
+    book: Option<usize>,
 }
 
 struct PointRow {
@@ -195,6 +213,10 @@ struct World {
     by_debtor: Vec<Vec<usize>>,
     /// Third parties who refused: number, debtor, and the case in which they said it.
     refused: Vec<(usize, usize, usize)>,
+    /// By number.
+    faults: HashMap<usize, Vec<FaultRow>>,
+    /// The own numbers of each person.
+    own: Vec<Vec<usize>>,
     turns_of_person: Vec<u64>,
     turns_of_number: Vec<u64>,
     bars: HashMap<Subject, Vec<usize>>,
@@ -264,63 +286,6 @@ impl World {
                     });
                 }
             }
-        }
-    }
-
-    /// Bars, settlements and other agencies, as they come.
-    fn trouble(&mut self, at: i64, clicks: u64) {
-        let often = i64::try_from(clicks / 3_000).unwrap().max(20);
-        if self.dice.below(often) == 0 {
-            let point = self.dice.index(self.points.len());
-            let row = &self.points[point];
-            let (number, case) = (row.number, row.case);
-            let subject = match self.dice.below(40) {
-                0 => Subject::Everything,
-                1 => Subject::Client(self.cases[case].client),
-                2..=15 => Subject::Number(number),
-                16..=28 => Subject::Person(self.cases[case].person),
-                _ => Subject::Case(case),
-            };
-            let until = at
-                + 1
-                + self.dice.below(match subject {
-                    Subject::Everything | Subject::Client(_) => HOUR,
-                    _ => 20 * DAY,
-                });
-            self.bars
-                .entry(subject)
-                .or_default()
-                .push(self.book.barred.len());
-            self.later
-                .push(Reverse((until, Later::Lift(self.book.barred.len()))));
-            let from = at + 1;
-            self.book.barred.push(Barred {
-                subject,
-                from,
-                until,
-            });
-        }
-        if self.dice.below(often) == 0 {
-            let case = self.dice.index(self.cases.len());
-            if !self.cases[case].settled {
-                self.cases[case].settled = true;
-                let until = at + self.dice.below(10 * DAY);
-                self.later
-                    .push(Reverse((until, Later::Reopen(case, at + 1))));
-            }
-        }
-        if self.dice.below(often) == 0 {
-            let outside = Outside {
-                person: self.dice.index(self.by_person.len()),
-                from: at,
-                until: at + 4 * HOUR,
-                connected: self.dice.index(4),
-            };
-            self.book.outside.push(outside);
-            self.outside
-                .entry(outside.person)
-                .or_default()
-                .push(outside);
         }
     }
 
@@ -511,22 +476,6 @@ impl World {
         attempt.dial.seized = Some(at);
         attempt.dial.answered = attempt.answers;
     }
-
-    fn end(&mut self, index: usize, at: i64) {
-        self.attempts[index].closed = true;
-        let attempt = &self.attempts[index];
-        // Now and then a third party says at the end of the talk: never again.
-        if attempt.third_party && attempt.dial.answered && self.dice.percent(4) {
-            let point = &self.points[attempt.dial.point];
-            let debtor = self.cases[point.case].person;
-            self.refused.push((point.number, debtor, point.case));
-            self.book.refused.push(Refused {
-                number: point.number,
-                debtor,
-                from: at + 1,
-            });
-        }
-    }
 }
 
 /// What the checker finds in a world.
@@ -591,7 +540,7 @@ fn in_a_year_of_dials_the_checker_finds_no_broken_demand() {
 
 #[test]
 fn the_checker_finds_every_planted_flaw() {
-    let flaws: [(Flaw, &[Broken]); 18] = [
+    let flaws: [(Flaw, &[Broken]); 21] = [
         (Flaw::NoGuards, &[Broken::Connected, Broken::Gap]),
         (Flaw::NoSecondLook, &[Broken::Barred]),
         (Flaw::TrustedJumps, &[Broken::Hours]),
@@ -605,6 +554,9 @@ fn the_checker_finds_every_planted_flaw() {
         (Flaw::HangUps, &[Broken::ThirdParty]),
         (Flaw::LockByCase, &[Broken::ThirdParty]),
         (Flaw::RefusalByCase, &[Broken::Refused]),
+        (Flaw::AnybodysFaults, &[Broken::ThirdParty]),
+        (Flaw::FaultsForGood, &[Broken::ThirdParty]),
+        (Flaw::BareWord, &[Broken::ThirdParty]),
         (Flaw::Uses, &[Broken::AgreementUses]),
         (Flaw::Holidays, &[Broken::Hours]),
         (Flaw::Bars, &[Broken::Barred]),
@@ -613,14 +565,20 @@ fn the_checker_finds_every_planted_flaw() {
     ];
     let mut unnoticed = Vec::new();
     for (flaw, expected) in flaws {
-        let (_, found, _) = judged(40_000, 3, flaw);
-        for what in expected {
-            let hits = found.iter().filter(|(broken, _)| broken == what).count();
-            println!("{flaw:?}: {} found, {hits} of them {what:?}", found.len());
-            if hits == 0 {
-                unnoticed.push((flaw, *what));
+        let mut missing = expected.to_vec();
+        // A small world may lack the occasion: then the next one is looked at.
+        for seed in 3..7 {
+            let (_, found, _) = judged(40_000, seed, flaw);
+            for what in expected {
+                let hits = found.iter().filter(|(broken, _)| broken == what).count();
+                println!("{flaw:?}: {} found, {hits} of them {what:?}", found.len());
+            }
+            missing.retain(|what| !found.iter().any(|(broken, _)| broken == what));
+            if missing.is_empty() {
+                break;
             }
         }
+        unnoticed.extend(missing.into_iter().map(|what| (flaw, what)));
     }
     assert!(unnoticed.is_empty(), "unnoticed: {unnoticed:?}");
 }

@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(4, "figures", "0004_figures.sql"),
     migration!(5, "rules of people", "0005_rules_of_people.sql"),
     migration!(6, "work", "0006_work.sql"),
+    migration!(7, "number faults", "0007_number_faults.sql"),
     migration!(8, "rules of nodes", "0008_rules_of_nodes.sql"),
 ];
 

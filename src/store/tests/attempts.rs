@@ -13,9 +13,7 @@ use super::{
 };
 use crate::{
     call::{Cause, Party},
-    policy::{
-        BarKind, CaseState, Count, CountNeeded, Measure, NumberState, OwnNumbers, Relation, Scope,
-    },
+    policy::{BarKind, CaseState, Count, CountNeeded, Measure, OwnNumbers, Relation, Scope},
 };
 
 fn needed(measure: Measure, scope: Scope) -> CountNeeded {
@@ -299,7 +297,6 @@ on_both! {
         let mut tx = test.db.begin().await.unwrap();
         contact_points::ensure(&mut tx, target.case, "Person", Relation::Debtor, &number(50), NOW_MS).await.unwrap();
         contact_points::ensure(&mut tx, target.case, "Friend", Relation::Friend, &number(51), NOW_MS).await.unwrap();
-        contact_points::set_number_state(&mut tx, target.number_id, NumberState::Invalid, None, NOW_MS).await.unwrap();
         let causes = [
             (end(Cause::NoAnswer, Some(1), None, 2), 1),
             (end(Cause::Answered, Some(1), Some(2), 3), 0),
@@ -316,7 +313,7 @@ on_both! {
             attempt(&mut tx, id, target, floor.agent, DATE, 10, NOW_MS + n as i64 * 60_000, NODE).await;
             attempts::close(&mut tx, id, &end).await.unwrap();
             let own = facts::own_numbers(&mut tx, target.person).await.unwrap();
-            assert_eq!(own, OwnNumbers { total: 2, invalid: 1, failures_in_a_row: failures }, "{n}");
+            assert_eq!(own, OwnNumbers { total: 2, invalid: 0, failures_in_a_row: failures }, "{n}");
         }
     }
 
@@ -342,8 +339,7 @@ on_both! {
         let second = case(&mut tx, "bank2", "D-other", "C-other", &number(60)).await;
         same_person(&mut tx, first, &second).await;
         let own = async |tx: &mut crate::store::Tx| facts::own_numbers(tx, first.person).await.unwrap();
-        contact_points::set_number_state(&mut tx, first.number_id, NumberState::Invalid, None, NOW_MS).await.unwrap();
-        assert_eq!(own(&mut tx).await, OwnNumbers { total: 2, invalid: 1, failures_in_a_row: 0 });
+        assert_eq!(own(&mut tx).await, OwnNumbers { total: 2, invalid: 0, failures_in_a_row: 0 });
         let ends = [
             (first, end(Cause::NoAnswer, Some(1), None, 2), 1),
             (&second, end(Cause::Busy, Some(1), None, 2), 2),

@@ -66,6 +66,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         &[*promises::statement(dialect)],
         major_matters::STATEMENTS,
         notes::STATEMENTS,
+        number_faults::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
         recovery::statements(dialect),

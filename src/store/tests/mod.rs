@@ -7,6 +7,7 @@ mod attempts;
 mod database;
 mod figures;
 mod ledger;
+mod lost_contact;
 mod notes;
 mod nouns;
 mod people;

@@ -1,20 +1,26 @@
 //! Notes: begun as the call ends, finished with everything that follows, found and written out.
 
 use super::super::{
-    attempts, attempts::Closing, callbacks, callbacks::CallbackState, contact_points, dispositions,
-    major_matters, notes, notes::Filter, notes::NoteState, recordings, sql::Sql,
+    attempts, attempts::Closing, bars, callbacks, callbacks::CallbackState, contact_points,
+    dispositions, major_matters, notes, notes::Filter, notes::NoteState, recordings, sql::Sql,
 };
 use super::{DATE, Floor, NOW_MS, Test, attempt, call_id, dial, floor, on_both};
 use crate::{
     agent::{Disposition, Effect},
     call::{Cause, Party},
-    cases::notes::{Begin, Finish, Hours, NoteError, Promise, finish, write},
+    cases::notes::{Author, Begin, Finish, Hours, NoteError, Promise, finish, write},
     ids::{CallId, NoteId, RecordingId},
-    policy::Relation,
+    policy::{BarKind, Relation},
     store::Tx,
 };
 
-fn closing(seized: bool, answered: bool) -> Closing {
+/// An agent: judges no numbers.
+pub(super) const LI: Author<'static> = Author {
+    name: "li",
+    vouches: false,
+};
+
+pub(super) fn closing(seized: bool, answered: bool) -> Closing {
     Closing {
         cause: if answered {
             Cause::Answered
@@ -33,13 +39,13 @@ fn closing(seized: bool, answered: bool) -> Closing {
 }
 
 /// Dials the n-th case, talks a minute, and gives the note.
-async fn talked(tx: &mut Tx, floor: &Floor, n: u32) -> notes::Note {
+pub(super) async fn talked(tx: &mut Tx, floor: &Floor, n: u32) -> notes::Note {
     let id = dial(tx, n, &floor.targets[n as usize], floor.agent).await;
     attempts::close(tx, id, &closing(true, true)).await.unwrap();
     notes::of_call(tx, id).await.unwrap().unwrap()
 }
 
-fn said(disposition: &str) -> Finish {
+pub(super) fn said(disposition: &str) -> Finish {
     Finish {
         disposition: disposition.into(),
         text: "说好了".into(),
@@ -94,7 +100,7 @@ on_both! {
         let mut words = said("promised");
         words.promise = Some(Promise { amount_e4: 12_340_000, on: "2026-11-30".parse().unwrap() });
         words.fields.insert("支行".into(), "浦东".into());
-        let followed = finish(&mut tx, note.id, &words, "li", NOW_MS + 70_000).await.unwrap();
+        let followed = finish(&mut tx, note.id, &words, LI, NOW_MS + 70_000).await.unwrap();
         assert_eq!(followed.effects, [Effect::Promise]);
         let stored = notes::by_id(&mut tx, note.id).await.unwrap().unwrap();
         assert_eq!((stored.state, stored.promise_e4, stored.promise_on.as_deref()),
@@ -111,7 +117,7 @@ on_both! {
             // Not committed: nothing stands.
             let mut tx = test.db.begin().await.unwrap();
             let note = talked(&mut tx, &floor, 0).await;
-            finish(&mut tx, note.id, &said("deceased"), "li", later).await.unwrap();
+            finish(&mut tx, note.id, &said("deceased"), LI, later).await.unwrap();
         }
         let mut tx = test.db.begin().await.unwrap();
         assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM bars").await, 0);
@@ -131,7 +137,11 @@ on_both! {
         for (n, words) in all.iter().enumerate() {
             let note = talked(&mut tx, &floor, n as u32).await;
             record(&mut tx, &floor, call_id(n as u32)).await;
-            followed.push(finish(&mut tx, note.id, words, "li", later).await.unwrap());
+            if n == 5 {
+                let third = Sql { act: "make it a third party's", text: "UPDATE notes SET relation = 'friend' WHERE id = $1" };
+                tx.execute(&third, args![note.id]).await.unwrap();
+            }
+            followed.push(finish(&mut tx, note.id, words, LI, later).await.unwrap());
         }
         for (scope, kind) in [("person", "deceased"), ("case", "suspected_fraud"), ("case", "complaint"), ("number", "do_not_call")] {
             let found = tx.fetch_one(
@@ -140,8 +150,12 @@ on_both! {
             ).await.unwrap();
             assert_eq!(found.get::<i64>("n").unwrap(), 1, "{kind}");
         }
-        assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM cases WHERE mark IN ('deceased', 'suspected_fraud')").await, 2);
-        assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM numbers WHERE state = 'invalid'").await, 1);
+        assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM cases WHERE mark <> ''").await, 0, "a colour is people's own");
+        let kinds = async |tx: &mut Tx, n: usize| bars::kinds_on(tx, floor.targets[n].case, later).await.unwrap();
+        assert_eq!((kinds(&mut tx, 0).await, kinds(&mut tx, 1).await, kinds(&mut tx, 7).await),
+                   (vec![BarKind::Deceased], vec![BarKind::SuspectedFraud], vec![]));
+        assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM number_faults WHERE kind = 'wrong_number' AND counts = 1").await, 1);
+        assert_eq!(followed[4].counts, Some(true));
         let refused = contact_points::target(&mut tx, floor.targets[5].contact_point).await.unwrap().unwrap();
         assert!(refused.refused);
         let queued = callbacks::due(&mut tx, later + 1_000, 10).await.unwrap();
@@ -159,13 +173,13 @@ on_both! {
         let note = talked(&mut tx, &floor, 0).await;
         let mut words = said("callback");
         words.callback_at_ms = Some(NOW_MS + 7_200_000);
-        finish(&mut tx, note.id, &words, "li", NOW_MS + 70_000).await.unwrap();
+        finish(&mut tx, note.id, &words, LI, NOW_MS + 70_000).await.unwrap();
         words.text = "更正".into();
-        let again = finish(&mut tx, note.id, &words, "li", NOW_MS + 80_000).await.unwrap();
+        let again = finish(&mut tx, note.id, &words, LI, NOW_MS + 80_000).await.unwrap();
         assert_eq!(again.effects, []);
         assert_eq!(number(&mut tx, "SELECT COUNT(*) AS n FROM callbacks").await, 1);
-        let other = finish(&mut tx, note.id, &said("wrong_number"), "li", NOW_MS + 90_000).await.unwrap();
-        assert_eq!(other.effects, [Effect::InvalidNumber]);
+        let other = finish(&mut tx, note.id, &said("wrong_number"), LI, NOW_MS + 90_000).await.unwrap();
+        assert_eq!((other.effects, other.stands), (vec![Effect::InvalidNumber], vec![Effect::Callback]));
         let stored = notes::by_id(&mut tx, note.id).await.unwrap().unwrap();
         assert_eq!((stored.disposition.as_deref(), stored.finished_at_ms), (Some("wrong_number"), Some(NOW_MS + 70_000)));
     }
@@ -191,7 +205,7 @@ on_both! {
         assert_eq!(dispositions::find(&mut tx, client, "machine").await.unwrap(), None);
         assert!(general.iter().any(|one| one.disposition.code == "machine" && one.active && !one.own));
         let note = talked(&mut tx, &floor, 0).await;
-        let refused = finish(&mut tx, note.id, &said("machine"), "li", NOW_MS + 70_000).await.unwrap_err();
+        let refused = finish(&mut tx, note.id, &said("machine"), LI, NOW_MS + 70_000).await.unwrap_err();
         assert!(matches!(&refused, NoteError::Disposition { offered, .. } if offered.contains("says_paid")), "{refused}");
     }
 
@@ -202,10 +216,10 @@ on_both! {
             let note = talked(&mut tx, &floor, n).await;
             let mut words = said(if n == 0 { "says_paid" } else { "negotiating" });
             words.text = format!("第{n}次 100% Abc_x");
-            finish(&mut tx, note.id, &words, "li", NOW_MS + 70_000).await.unwrap();
+            finish(&mut tx, note.id, &words, LI, NOW_MS + 70_000).await.unwrap();
         }
         let begin = Begin { case: floor.targets[0].case, contact_point: None, agent: None, today: "2026-11-24" };
-        let (without, _) = write(&mut tx, &begin, &said("negotiating"), "li", NOW_MS + 80_000).await.unwrap();
+        let (without, _) = write(&mut tx, &begin, &said("negotiating"), LI, NOW_MS + 80_000).await.unwrap();
         let found = async |tx: &mut Tx, filter: Filter| {
             let lines = notes::newest(tx, None, &filter, None, None, 100).await.unwrap();
             lines.iter().map(|line| line.note.id.get()).collect::<Vec<_>>()

@@ -373,7 +373,7 @@ on_both! {
         assert_eq!(cases::by_id(&mut tx, all[0]).await.unwrap().unwrap().state, CaseState::Settled);
         assert_eq!(count(&mut tx, "SELECT COUNT(*) AS n FROM case_changes WHERE reason = 'the client asked'").await, 99 + 49 + 100 + 99);
         tx.rollback().await.unwrap();
-        for (act, reason) in [(Act::Close, " "), (Act::Mark("a b"), "x"), (Act::Pause { until_ms: Some(NOW_MS) }, "x")] {
+        for (act, reason) in [(Act::Close, " "), (Act::Mark("weird"), "x"), (Act::Pause { until_ms: Some(NOW_MS) }, "x")] {
             assert!(bulk::act(&test.db, &clock, &all, act, None, ("lead", reason)).await.is_err(), "{act:?}");
         }
     }
@@ -388,6 +388,15 @@ on_both! {
         let id = callbacks::queue(&mut tx, &new, NOW_MS).await.unwrap();
         let elsewhere = NewCallback { case: floor.targets[1].case, ..new };
         assert!(callbacks::queue(&mut tx, &elsewhere, NOW_MS).await.is_err());
+        for state in [CaseState::Settled, CaseState::Returned, CaseState::Closed] {
+            cases::set_state(&mut tx, elsewhere.case, state, NOW_MS).await.unwrap();
+            let over = NewCallback { contact_point: floor.targets[1].contact_point, ..elsewhere };
+            let refused = callbacks::queue(&mut tx, &over, NOW_MS).await.unwrap_err();
+            assert!(refused.to_string().contains(state.as_str()) && refused.to_string().contains("open or paused"), "{refused}");
+        }
+        cases::set_state(&mut tx, elsewhere.case, CaseState::Paused, NOW_MS).await.unwrap();
+        let paused = NewCallback { contact_point: floor.targets[1].contact_point, due_at_ms: NOW_MS + 9 * HOUR_MS, ..elsewhere };
+        callbacks::queue(&mut tx, &paused, NOW_MS).await.unwrap();
         assert_eq!(callbacks::due(&mut tx, NOW_MS, 10).await.unwrap(), []);
         assert_eq!(callbacks::due(&mut tx, NOW_MS + HOUR_MS, 10).await.unwrap().len(), 1);
         let offer = Move { from: CallbackState::Queued, to: CallbackState::Offered, reason: None, call: None };

@@ -63,6 +63,8 @@ impl World {
             by_case: Vec::new(),
             by_debtor: vec![Vec::new(); persons],
             refused: Vec::new(),
+            faults: HashMap::new(),
+            own: vec![Vec::new(); persons],
             turns_of_person: vec![0; persons],
             turns_of_number: Vec::new(),
             bars: HashMap::new(),
@@ -131,7 +133,13 @@ impl World {
             let relative = own_of.len();
             own_of.push(Vec::new());
             place_of.push(usize::from(american));
-            let all_invalid = self.dice.percent(10);
+            // Of some a lead has found out that no number is theirs any more.
+            if self.dice.percent(10) {
+                for number in &own {
+                    self.fault(*number, Some(person), (START, START), None, true);
+                }
+            }
+            self.own[person].clone_from(&own);
             for _ in 0..1 + self.dice.index(2) {
                 let client = if american {
                     3
@@ -139,14 +147,11 @@ impl World {
                     self.dice.pick(&[0, 1, 2, 4])
                 };
                 let case = self.cases.len();
-                let total = u32::try_from(own.len()).unwrap();
                 self.cases.push(CaseRow {
                     rules: rules[client].clone(),
                     client,
                     person,
                     settled: false,
-                    total,
-                    invalid: if all_invalid { total } else { 0 },
                 });
                 let numbers = own.iter().map(|number| (*number, Relation::Debtor));
                 for (number, relation) in numbers.chain([(relative, Relation::Relative)]) {
@@ -168,7 +173,6 @@ impl World {
                         debtor: person,
                         zones: Vec::new(),
                         region: self.places[place].region,
-                        all_invalid,
                     });
                     if self.dice.percent(20) {
                         self.agreement(self.points.len() - 1);

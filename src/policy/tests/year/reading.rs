@@ -56,6 +56,43 @@ impl World {
         failures
     }
 
+    /// How many of a person's own numbers do not reach that person: dead, or found not to be theirs, and nobody answered
+    /// there since.
+    fn invalid(&self, person: usize) -> u32 {
+        let own = self.own[person].iter();
+        u32::try_from(own.filter(|number| self.gone(**number, person)).count()).unwrap()
+    }
+
+    fn gone(&self, number: usize, person: usize) -> bool {
+        let mut faults = self.faults.get(&number).into_iter().flatten();
+        faults.any(|fault| {
+            let whose = fault.person.is_none_or(|of| of == person);
+            let concerns = whose || self.flaw == Flaw::AnybodysFaults;
+            let counts = fault.counts || self.flaw == Flaw::BareWord;
+            if fault.lifted || !concerns || !counts {
+                return false;
+            }
+            if self.flaw == Flaw::FaultsForGood {
+                return true;
+            }
+            let calls = self.by_number[number].iter().rev();
+            // Nodes' clocks differ by seconds, and nobody talks for a day.
+            let near =
+                calls.take_while(|index| self.attempts[**index].stored_ms >= fault.at_ms - DAY);
+            let answered = |index: &&usize| {
+                let attempt = &self.attempts[**index];
+                let of = self.cases[self.points[attempt.dial.point].case].person;
+                let own = !attempt.third_party && of == person;
+                attempt.closed
+                    && attempt.dial.answered
+                    && attempt.stored_end_ms + 5_000 > fault.at_ms
+                    && fault.attempt != Some(**index)
+                    && (own || fault.person.is_none())
+            };
+            !near.into_iter().any(|index| answered(&index))
+        })
+    }
+
     fn count(&self, list: &[usize], need: CountNeeded, third: bool, count: &mut Count) {
         // Nodes' clocks differ by seconds, so the list is in order only nearly.
         for index in list.iter().rev() {
@@ -211,6 +248,12 @@ impl World {
         let row = &self.points[point];
         let failures = self.failures(row.case);
         let case = &self.cases[row.case];
+        // Nothing else looks at it.
+        let invalid = match row.relation.is_third_party() {
+            true => self.invalid(case.person),
+            false => 0,
+        };
+        let total = u32::try_from(self.own[case.person].len()).unwrap();
         let place = &mut self.places[place_index];
         let filled = &mut place.inputs;
         filled.now = Now {
@@ -225,8 +268,8 @@ impl World {
         filled.contact_point.relation = row.relation;
         filled.contact_point.refused = refused;
         filled.own_numbers = OwnNumbers {
-            total: case.total,
-            invalid: case.invalid,
+            total,
+            invalid,
             failures_in_a_row: failures,
         };
         filled.zone_times = times;

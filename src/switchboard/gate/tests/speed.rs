@@ -129,6 +129,7 @@ on_both! {
             store::agreements::STATEMENTS,
             store::bars::STATEMENTS,
             store::contact_points::STATEMENTS,
+            store::number_faults::STATEMENTS,
             attempts::STATEMENTS,
         ]
         .concat();
@@ -142,6 +143,9 @@ on_both! {
             "INSERT INTO outside_counts (client_id, case_id, number_id, on_date, day_began_ms, day_ended_ms, attempts, connected, source)
              WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 19999)
              SELECT 1, i % 200 + 1, i % 200 + 1, '2026-01-01', 0, 0, 1, 0, 'agency-' || (i / 200) FROM n",
+            "INSERT INTO number_faults (number_id, contact_point_id, kind, counts, at_ms, actor)
+             WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 19999)
+             SELECT i % 200 + 1, i % 200 + 1, CASE i % 2 WHEN 0 THEN 'wrong_number' ELSE 'number_dead' END, 1, 0, 'lin' FROM n",
             "INSERT INTO agreements (client_id, case_id, contact_id, hours, from_ms, until_ms, proof, letter_sha256, letter_box,
                                      state, proposed_by, proposed_at_ms)
              WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 4999)

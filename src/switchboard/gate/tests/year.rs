@@ -5,6 +5,7 @@
 //! `cargo test` runs 2,000 clicks on each database; `RINGFENCE_DB_DIALS=100000` with `--release` is what `make bench` runs.
 
 mod people;
+mod trouble;
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -16,7 +17,7 @@ use crate::{
     policy::{
         BarKind, CaseState,
         tests::{
-            checker::{self, Book, Demands, Dial, Refused, Subject, violations},
+            checker::{self, Book, Demands, Dial, Fault, Refused, Subject, violations},
             dice::Dice,
         },
     },
@@ -24,6 +25,7 @@ use crate::{
         attempts::Seizure,
         bars::{self, NewBar, Subject as Barred},
         cases, contact_points,
+        number_faults::{self, FaultKind, Lifting, NewFault},
     },
 };
 
@@ -382,64 +384,30 @@ impl World {
                 from: self.now_ms,
             });
         }
-        tx.commit().await.unwrap();
-    }
-
-    async fn bar_or_settle(&mut self) {
-        let index = self.dice.index(self.points.len());
-        let (id, case, number) = self.points[index];
-        let known = self.book.points[index].clone();
-        let until = self.now_ms + self.dice.below(10 * DAY);
-        let book = self.book.barred.len();
-        let mut tx = self.db.begin().await.unwrap();
-        let target = contact_points::target(&mut tx, id).await.unwrap().unwrap();
-        let (subject, barred) = match self.dice.below(8) {
-            0..=1 => (Subject::Number(known.number), Barred::Number(number)),
-            2 => (
-                Subject::Person(known.persons[0]),
-                Barred::Person(target.person),
-            ),
-            3 => (Subject::Case(known.case), Barred::Case(case)),
-            4 if self.dice.below(4) == 0 => {
-                (Subject::Client(known.client), Barred::Client(target.client))
-            }
-            5 if self.dice.below(8) == 0 => (Subject::Everything, Barred::Everything),
-            _ => {
-                if target.case_state != CaseState::Open {
-                    return;
-                }
-                cases::set_state(&mut tx, case, CaseState::Settled, self.now_ms)
-                    .await
-                    .unwrap();
-                tx.commit().await.unwrap();
-                self.later.push(Reverse((until, Later::Reopen(case, book))));
-                self.note(Subject::Case(known.case));
-                return;
-            }
+        // Who answers at an own number may be a stranger, and a number that does not answer may be dead.
+        let (kind, often) = match cause {
+            Cause::Answered => (FaultKind::WrongNumber, 6),
+            _ => (FaultKind::NumberDead, 12),
         };
-        let new = NewBar {
-            subject: barred,
-            client: None,
-            kind: BarKind::DoNotCall,
-            reason: "asked",
-            from_ms: self.now_ms,
-            until_ms: None,
-            actor: "lin",
-        };
-        let (bar, is_new) = bars::bar(&mut tx, &new).await.unwrap();
-        tx.commit().await.unwrap();
-        if is_new {
-            self.later.push(Reverse((until, Later::Lift(bar, book))));
-            self.note(subject);
+        if !known.third_party && cause.class() == Class::Callee && self.dice.below(often) == 0 {
+            let new = NewFault {
+                contact_point: self.points[point].0,
+                kind,
+                counts: true,
+                note: None,
+                call: Some(made.call),
+                at_ms: stored(self.now_ms),
+                actor: "lin",
+            };
+            number_faults::enter(&mut tx, &new).await.unwrap();
+            self.book.faults.push(Fault {
+                number: known.number,
+                debtor: (kind == FaultKind::WrongNumber).then_some(known.debtor),
+                from: self.now_ms,
+                until: i64::MAX,
+            });
         }
-    }
-
-    fn note(&mut self, subject: Subject) {
-        self.book.barred.push(checker::Barred {
-            subject,
-            from: self.now_ms,
-            until: i64::MAX,
-        });
+        tx.commit().await.unwrap();
     }
 
     /// A violation for people.

@@ -6,12 +6,13 @@ use super::*;
 use crate::{
     phone::PhoneNumber,
     policy::{
-        NumberState, Relation, SpecialDay,
-        tests::checker::{Agreed, Outside, Point, Special},
+        Relation, SpecialDay,
+        tests::checker::{Agreed, Fault, Outside, Point, Special},
     },
     store::{
         Tx,
         agreements::{self, NewAgreement, Proof},
+        number_faults::{self, FaultKind, NewFault},
         outside_counts::{self, OutsideCount},
         special_days,
     },
@@ -101,13 +102,31 @@ impl World {
                         debtor: person as usize,
                         zones: vec![TimeZoneDatabase::bundled().get(zone).unwrap()],
                         region: "CN",
-                        all_invalid: pair % 3 == 2,
                     });
-                    if pair % 3 == 2 && relation == Relation::Debtor {
-                        let invalid = NumberState::Invalid;
-                        contact_points::set_number_state(&mut tx, row, invalid, None, START)
-                            .await
-                            .unwrap();
+                    // Noted at one bank, it holds for the person at the other, and not for the partner with the same number:
+                    // of some pairs all is wrong, of others the shared number for the one and the own one for the other.
+                    let wrong = match pair % 3 {
+                        2 => true,
+                        1 => shared == person.is_multiple_of(2),
+                        _ => false,
+                    };
+                    if wrong && relation == Relation::Debtor && debtors.len() == 1 {
+                        let new = NewFault {
+                            contact_point: id,
+                            kind: FaultKind::WrongNumber,
+                            counts: true,
+                            note: None,
+                            call: None,
+                            at_ms: START,
+                            actor: "lin",
+                        };
+                        number_faults::enter(&mut tx, &new).await.unwrap();
+                        self.book.faults.push(Fault {
+                            number,
+                            debtor: Some(person as usize),
+                            from: START,
+                            until: i64::MAX,
+                        });
                     }
                 }
                 cases_seen += 1;
