@@ -1,7 +1,6 @@
 -- Daemons that share a database know each other's rules. Conventions as in 0001 and 0002.
 
--- Which daemon went by it; '' for what was noted before daemons were told apart.
-ALTER TABLE rules_in_force ADD COLUMN node TEXT NOT NULL DEFAULT '';
+ALTER TABLE rules_in_force ADD COLUMN node TEXT NOT NULL DEFAULT ''; -- which daemon went by it; '' before daemons were told apart
 CREATE INDEX rules_in_force_newest ON rules_in_force (node, client_id, id);
 
 -- Daemons that share this database and are at work: each gives a sign of life every few seconds, and takes its row away
