@@ -79,6 +79,10 @@ struct PushBody {
     /// Amount owed now; `"0"` settles the case.
     #[serde(default)]
     balance: String,
+    /// Day for which `balance` is told: what was paid later is taken off it. Today if left out; of a new case, the day on which
+    /// its lot was placed.
+    #[schema(value_type = Option<String>, format = Date)]
+    balance_on: Option<jiff::civil::Date>,
     /// Of it: principal.
     #[serde(default)]
     principal: String,
@@ -186,9 +190,12 @@ async fn push(
             app.clock.wall_ms(),
             app.switchboard.display_zone(),
         ),
+        balance_on: None,
+        today: import::today(app.clock.wall_ms(), app.switchboard.display_zone()),
         template: foreign::template().map_err(anyhow::Error::new)?,
         template_id: None,
         rows: foreign::rows(rows(case)),
+        again: None,
         file_name: "POST /api/v1/cases".to_owned(),
         file_sha256: String::new(),
         mode: Mode::AllOrNothing,
@@ -342,6 +349,9 @@ fn rows(case: PushBody) -> Vec<Vec<String>> {
         case.currency,
         case.placed,
         case.balance,
+        case.balance_on
+            .map(|day| day.to_string())
+            .unwrap_or_default(),
         case.principal,
         case.interest,
         case.fees,

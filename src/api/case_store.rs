@@ -173,6 +173,9 @@ struct DetailBody {
     placed: String,
     /// Amount owed now.
     balance: String,
+    /// Day for which the client told it; what was paid later is taken off. Absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance_on: Option<String>,
     /// Of it: principal.
     principal: String,
     /// Of it: interest.
@@ -243,6 +246,7 @@ async fn detail(
         currency: detail.currency,
         placed,
         balance,
+        balance_on: detail.balance_on,
         principal,
         interest,
         fees,

@@ -62,6 +62,7 @@ pub struct Bound {
     pub(super) at: Vec<Option<usize>>,
     pub(super) people: Vec<PersonAt>,
     heads: Vec<String>,
+    last_head: usize,
 }
 
 impl Bound {
@@ -101,6 +102,7 @@ impl Bound {
                 at,
                 people,
                 heads: heads.cells.clone(),
+                last_head: heads.heads(),
             })
         } else {
             Err(finder.faults)
@@ -122,6 +124,11 @@ impl Bound {
     #[must_use]
     pub fn label(&self, at: usize) -> String {
         label(&self.heads, at)
+    }
+
+    /// How many columns have a head, those between without one counted.
+    pub(super) fn last_head(&self) -> usize {
+        self.last_head
     }
 
     /// Whether the column at this place is read.

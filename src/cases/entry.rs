@@ -3,10 +3,12 @@
 //! Pure: no database, no clock. What the row changes is decided by `import::plan`.
 
 mod seen;
+mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::seen::Seen;
+pub use self::seen::{Seen, TOGETHER, key};
+use self::words::{date, relation, settled};
 
 use super::{
     bind::{Bound, Fault, PersonAt},
@@ -76,6 +78,8 @@ pub struct CaseEntry {
     pub currency: Option<Currency>,
     /// The amounts in the order of [`Amount::ALL`].
     pub amounts: [Option<i64>; 5],
+    /// The day for which the balance is told, `YYYY-MM-DD`.
+    pub balance_on: Option<String>,
     /// Days overdue at placement.
     pub overdue_days: Option<i64>,
     /// Where the debtor lives.
@@ -86,6 +90,33 @@ pub struct CaseEntry {
     pub fields: BTreeMap<String, String>,
     /// Whom to reach.
     pub people: Vec<Person>,
+}
+
+impl CaseEntry {
+    /// Takes over what another row of the same case says of it where this one is silent; people are left to their rows.
+    pub(super) fn fill(&mut self, other: &CaseEntry) {
+        fn fill<T: Clone>(to: &mut Option<T>, from: &Option<T>) {
+            if to.is_none() {
+                to.clone_from(from);
+            }
+        }
+        fill(&mut self.debtor, &other.debtor);
+        fill(&mut self.name, &other.name);
+        fill(&mut self.identity, &other.identity);
+        fill(&mut self.card, &other.card);
+        fill(&mut self.currency, &other.currency);
+        for (to, from) in self.amounts.iter_mut().zip(&other.amounts) {
+            fill(to, from);
+        }
+        fill(&mut self.balance_on, &other.balance_on);
+        fill(&mut self.overdue_days, &other.overdue_days);
+        fill(&mut self.region, &other.region);
+        fill(&mut self.state, &other.state);
+        for (name, value) in &other.fields {
+            let known = self.fields.entry(name.clone());
+            known.or_insert_with(|| value.clone());
+        }
+    }
 }
 
 /// The state of a case that is given one and of which so much is owed, as far as it is told: where nothing is owed there
@@ -143,6 +174,12 @@ pub struct Entry {
 const MOST_TEXT: usize = 200;
 const MOST_LONG: usize = 1_000;
 
+/// The case that a row is about, if it says so; also of a row that is faulty otherwise.
+#[must_use]
+pub fn case_of(bound: &Bound, row: &SheetRow) -> Option<String> {
+    RowReader::new(bound, row).text(&To::Case, MOST_TEXT)
+}
+
 struct RowReader<'a> {
     bound: &'a Bound,
     row: &'a SheetRow,
@@ -155,16 +192,14 @@ struct RowReader<'a> {
 /// # Errors
 /// Every fault of the row.
 pub fn read(bound: &Bound, row: &SheetRow, reading: &Reading) -> Result<Entry, Vec<Fault>> {
-    let mut reader = RowReader {
-        bound,
-        row,
-        faults: Vec::new(),
-        warnings: 0,
-    };
+    let mut reader = RowReader::new(bound, row);
     for (at, problem) in &row.faults {
         if bound.reads(*at) {
             reader.fault(*at, *problem);
         }
+    }
+    for (at, problem) in row.misfits(bound.last_head(), |at| bound.reads(at)) {
+        reader.fault(at, problem);
     }
     let case = reader.text(&To::Case, MOST_TEXT);
     if case.is_none() && reader.faults.is_empty() {
@@ -188,13 +223,26 @@ pub fn read(bound: &Bound, row: &SheetRow, reading: &Reading) -> Result<Entry, V
     }
 }
 
-impl RowReader<'_> {
+impl<'a> RowReader<'a> {
+    fn new(bound: &'a Bound, row: &'a SheetRow) -> Self {
+        Self {
+            bound,
+            row,
+            faults: Vec::new(),
+            warnings: 0,
+        }
+    }
+
     fn fault(&mut self, at: usize, problem: impl Into<String>) {
-        self.faults.push(Fault {
+        let fault = Fault {
             line: self.row.line,
             column: Some(self.bound.label(at)),
             problem: problem.into(),
-        });
+        };
+        // Three numbers of one cell that are none are one fault of the cell.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     fn missing(&mut self, to: &To) {
@@ -307,6 +355,9 @@ impl RowReader<'_> {
         }
         if told.is_some() || entry.amounts.iter().any(Option::is_some) {
             entry.currency = Some(currency);
+        }
+        if let Some((at, column)) = bound.column(&To::BalanceOn) {
+            entry.balance_on = self.parsed(at, column, |text| date(text, &column.formats));
         }
         if let Some((at, column)) = bound.column(&To::OverdueDays) {
             entry.overdue_days = self.parsed(at, column, |text| {
@@ -521,64 +572,6 @@ impl RowReader<'_> {
             settles,
         })
     }
-}
-
-fn relation(word: &str, column: &Column) -> Option<Relation> {
-    if let Some(told) = column.words.get(word) {
-        return Relation::parse(told);
-    }
-    Relation::parse(&word.to_ascii_lowercase()).or(match word {
-        "本人" | "主卡人" | "借款人" => Some(Relation::Debtor),
-        "共同借款人" | "共债人" | "共借人" => Some(Relation::JointDebtor),
-        "担保人" | "保证人" => Some(Relation::Guarantor),
-        "配偶" | "夫妻" | "丈夫" | "妻子" | "父母" | "父亲" | "母亲" | "父子" | "母子" | "子女"
-        | "儿子" | "女儿" | "兄弟" | "姐妹" | "兄弟姐妹" | "亲属" | "亲戚" | "直系亲属" => {
-            Some(Relation::Relative)
-        }
-        "同事" | "单位" | "公司" | "领导" => Some(Relation::Colleague),
-        "朋友" | "同学" => Some(Relation::Friend),
-        "其他" | "其它" | "联系人" => Some(Relation::Other),
-        _ => None,
-    })
-}
-
-fn settled(text: &str, column: &Column) -> Result<bool, String> {
-    let word = column.words.get(text).map_or(text, String::as_str);
-    match word.to_lowercase().as_str() {
-        "1" | "yes" | "y" | "true" | "是" | "结清" | "已结清" => Ok(true),
-        "0" | "no" | "n" | "false" | "否" | "未结清" | "部分" => Ok(false),
-        _ => Err("must be yes or no (是 or 否)".to_owned()),
-    }
-}
-
-/// A day: the forms that begin with the year by themselves, others by the template's formats. An hour behind it is left.
-fn date(text: &str, formats: &[String]) -> Result<String, String> {
-    let checked = |date: jiff::civil::Date| {
-        (1900..=2200)
-            .contains(&date.year())
-            .then(|| date.to_string())
-            .ok_or_else(|| "not a day between 1900 and 2200".to_owned())
-    };
-    for format in formats {
-        if let Ok(date) = jiff::civil::Date::strptime(format, text) {
-            return checked(date);
-        }
-    }
-    let day = text
-        .split_once(['T', ' '])
-        .map_or(text, |(day, _)| day)
-        .trim();
-    for format in ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日"] {
-        if let Ok(date) = jiff::civil::Date::strptime(format, day) {
-            return checked(date);
-        }
-    }
-    if day.len() == 8
-        && let Ok(date) = jiff::civil::Date::strptime("%Y%m%d", day)
-    {
-        return checked(date);
-    }
-    Err("not a day: write 2026-11-23, or name the form in the template's formats".to_owned())
 }
 
 #[cfg(test)]

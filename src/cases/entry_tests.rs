@@ -169,7 +169,9 @@ fn rows_of_one_case_that_contradict_each_other_are_named() {
     assert!(rows[0].as_ref().unwrap().first && !rows[1].as_ref().unwrap().first);
     assert_eq!(
         said(rows[2].as_ref().unwrap_err()),
-        ["line 4, column 委案金额: says something else than line 2 about the same case or payment"]
+        [
+            "line 4, column 委案金额: says something else than line 2, or the rows right behind it, about the same case or payment"
+        ]
     );
     assert!(rows[3].is_ok());
 }
@@ -252,4 +254,38 @@ proptest! {
         }
         let _ = rows(card(), &text);
     }
+}
+
+#[test]
+fn a_later_row_may_say_what_the_first_one_did_not_if_it_stands_right_behind() {
+    let template = "kind = \"cases\"\nname = \"x\"\n[[column]]\nto = \"case\"\nheads = [\"case\"]\n\
+                    [[column]]\nto = \"placed\"\nheads = [\"placed\"]\n[[column]]\nto = \"overdue_days\"\nheads = [\"days\"]\n";
+    let text =
+        "case,placed,days\nC1,,\nC1,500,\nC1,500,9\nC2,1,\nC2,2,\nC1,,8\nC3,,\nC4,,\nC3,7,\n";
+    let rows = rows(template, text).unwrap();
+    let faults: Vec<_> = rows
+        .iter()
+        .flat_map(|row| row.as_ref().err())
+        .flat_map(|f| said(f))
+        .collect();
+    assert_eq!(
+        faults,
+        [
+            "line 6, column placed: says something else than line 5, or the rows right behind it, about the same case or payment",
+            "line 7, column days: says something else than line 2, or the rows right behind it, about the same case or payment",
+            "line 10, column placed: line 8 of the same case is silent about this: say it there, or put the rows of the case one behind another",
+        ]
+    );
+}
+
+#[test]
+fn three_numbers_of_one_cell_that_are_none_are_one_fault_and_surplus_values_one_each() {
+    let text = "案件编号,姓名,委案金额,本人电话\nC1,N,1,12/12/12\nC2,M,1,000,13800138000\n";
+    let rows = rows(card(), text).unwrap();
+    assert_eq!(rows[0].as_ref().unwrap_err().len(), 1);
+    let surplus = said(rows[1].as_ref().unwrap_err()).join("\n");
+    assert!(
+        surplus.contains("line 3, column E: a value behind the last head"),
+        "{surplus}"
+    );
 }

@@ -1,5 +1,5 @@
 //! Cases that are kept elsewhere: pulled from views on the same PostgreSQL, beside our tables or in a schema of their own.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use jiff::tz::TimeZone;
 
@@ -62,7 +62,11 @@ impl Beside {
 
     async fn problems(&self) -> Vec<String> {
         let mut tx = self.test.db.read().await.unwrap();
-        foreign::check(&mut tx).await.unwrap()
+        let (mut problems, _) = foreign::check_views(&mut tx).await.unwrap();
+        if problems.is_empty() {
+            problems = foreign::check_rows(&mut tx, "").await.unwrap();
+        }
+        problems
     }
 
     async fn pull(&self) -> Pulled {
@@ -78,9 +82,12 @@ impl Beside {
             })
         };
         let clock = Clock::test(TestClock::running(NOW_MS), TrustMode::Host);
-        let placed = Placed::told_or_today(None, NOW_MS, &TimeZone::UTC);
+        let days = (
+            Placed::told_or_today(None, NOW_MS, &TimeZone::UTC),
+            import::today(NOW_MS, &TimeZone::UTC),
+        );
         let (template, db) = (template().unwrap(), &self.test.db);
-        pull(db, &clock, &client, &template, placed, "tester", reading)
+        pull(db, &clock, &client, &template, days, "tester", reading)
             .await
             .unwrap()
     }
@@ -242,6 +249,111 @@ async fn what_silences_waits_for_no_import_and_for_no_other_batch() {
     let states: Vec<_> = beside.seen().await.into_iter().map(|(_, s)| s).collect();
     assert_eq!(states, [CaseState::Settled, CaseState::Settled]);
     lock.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_are_left_out_and_named_and_nobody_else_waits_for_them() {
+    let beside = Beside::with_views().await;
+    beside
+        .execute(
+            "INSERT INTO theirs (client, batch, case_reference, state, balance) VALUES
+             ('bank', 'B1', 'C1', 'open', 5), ('bank', 'B1', 'C2', 'open', 5), ('bank', 'B1', 'C3', 'open', 5)",
+        )
+        .await;
+    beside.pull().await;
+    // C1 is paid. C2 stands there twice, and one of the two is closed. C4 has no state, C5 stands there twice and is new, C6
+    // has a state that is none, and another client has a row of its own that is wrong.
+    beside
+        .execute("UPDATE theirs SET balance = 0 WHERE case_reference = 'C1'")
+        .await;
+    beside
+        .execute(
+            "INSERT INTO theirs (client, batch, case_reference, state, balance) VALUES
+             ('bank', 'B2', 'C2', 'closed', 5), ('bank', 'B1', 'C4', NULL, 5), ('bank', 'B1', 'C5', 'open', 5),
+             ('bank', 'B2', 'C5', 'closed', 5), ('bank', 'B1', 'C6', 'dreaming', 5), ('bank', 'B1', 'C7', 'open', 5),
+             ('other', NULL, 'X1', 'open', 5)",
+        )
+        .await;
+    let pulled = beside.pull().await;
+    assert_eq!(pulled.states, 2);
+    let said = pulled.problems.join("\n");
+    for wanted in [
+        "more than once for a client: C2, C5",
+        "no client, batch, case_reference or state: C4",
+        "a state that is none of open, paused, settled, returned, closed: C6",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    assert!(!said.contains("X1"), "{said}");
+    let wanted = [
+        ("C1", CaseState::Settled),
+        ("C2", CaseState::Closed),
+        ("C3", CaseState::Open),
+        ("C7", CaseState::Open),
+    ]
+    .map(|(reference, state)| (reference.to_owned(), state));
+    assert_eq!(beside.seen().await, wanted);
+    // Nor is it opened by the one that calls it open.
+    assert_eq!(beside.pull().await.states, 0);
+    assert_eq!(beside.seen().await, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_cannot_be_read_are_told_with_what_is_to_be_done() {
+    let beside = Beside::new(Test::postgres().await).await;
+    for text in [
+        "CREATE TABLE t (client TEXT, batch INTEGER, case_reference INTEGER, state TEXT, debtor TEXT, name TEXT, identity TEXT,
+             card TEXT, currency TEXT, placed NUMERIC, balance NUMERIC, principal NUMERIC, interest NUMERIC, fees NUMERIC,
+             overdue_days INTEGER, region TEXT)",
+        "CREATE VIEW foreign_cases AS SELECT * FROM t",
+        "CREATE SCHEMA apart",
+        "CREATE VIEW apart.foreign_contact_points AS SELECT client, case_reference FROM t",
+    ] {
+        beside.execute(text).await;
+    }
+    let found = beside.problems().await;
+    for (said, wanted) in found.iter().zip([
+        "foreign_cases.batch is integer, but cases are looked up by text: write CAST(batch AS TEXT)",
+        "foreign_cases.case_reference is integer",
+        "foreign_contact_points stands in the schema apart, which the connection's search_path does not name",
+    ]) {
+        assert!(said.contains(wanted), "{found:?}");
+    }
+    assert_eq!(found.len(), 3);
+    let mut tx = beside.test.db.begin().await.unwrap();
+    for text in [
+        "CREATE ROLE ringfence_test_reader",
+        "SET LOCAL ROLE ringfence_test_reader",
+    ] {
+        let sql = Sql { act: "x", text };
+        tx.execute(&sql, vec![]).await.unwrap();
+    }
+    let (found, _) = foreign::check_views(&mut tx).await.unwrap();
+    assert!(
+        found[0].contains("GRANT SELECT ON foreign_cases TO ringfence_test_reader")
+            && found[1].contains("GRANT USAGE ON SCHEMA apart TO ringfence_test_reader"),
+        "{found:?}"
+    );
+    tx.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_may_tell_the_day_of_its_balances() {
+    let beside = Beside::new(Test::postgres().await).await;
+    for text in VIEWS {
+        let dated = "CREATE VIEW foreign_cases AS SELECT *, '2026-11-05' AS balance_on FROM theirs";
+        let is_view = text.starts_with("CREATE VIEW foreign_cases");
+        beside.execute(if is_view { dated } else { text }).await;
+    }
+    assert_eq!(beside.problems().await, Vec::<String>::new());
+    beside
+        .execute("INSERT INTO theirs (client, batch, case_reference, state, balance) VALUES ('bank', 'B1', 'C1', 'open', 5)")
+        .await;
+    beside.pull().await;
+    let mut tx = beside.test.db.read().await.unwrap();
+    let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+    let detail = cases::detail(&mut tx, lines[0].case.id).await;
+    assert_eq!(detail.unwrap().unwrap().balance_on.unwrap(), "2026-11-05");
 }
 
 #[tokio::test(flavor = "multi_thread")]

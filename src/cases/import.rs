@@ -5,6 +5,9 @@
 //! is swept away by the next import or the next start; what was decided is carried out to its end. No piece holds the
 //! database for long, so that calls go on meanwhile.
 //!
+//! If the good rows of a file of cases are asked for, the file is read twice: a case of which any row is faulty is left out
+//! with all its rows, or it would enter without what the faulty row says of it, and perhaps open where that one silences it.
+//!
 //! Read on in `work` (an import under way), `finish` (swept or carried out), `plan` (what a row changes), `reading` (the
 //! thread that parses), `crate::pace` (how long a piece is).
 
@@ -18,8 +21,8 @@ use std::path::PathBuf;
 
 use jiff::{civil::Date, tz::TimeZone};
 
-pub use self::finish::recover;
 use self::work::Import;
+pub use self::{finish::recover, reading::Again};
 use super::{
     bind::Fault,
     entry::Reading,
@@ -36,7 +39,7 @@ use crate::{
 pub enum Mode {
     /// Nothing is imported.
     AllOrNothing,
-    /// The good rows are imported.
+    /// The good rows are imported; of a new case all its rows, or none.
     GoodRows,
 }
 
@@ -49,12 +52,18 @@ pub enum Placed {
     Assumed(Date),
 }
 
+/// The day of an instant where operators are.
+#[must_use]
+pub fn today(now_ms: i64, zone: &TimeZone) -> Date {
+    let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    zone.to_datetime(now).date()
+}
+
 impl Placed {
     /// `told`, or else the day of `now_ms` where operators are.
     #[must_use]
     pub fn told_or_today(told: Option<Date>, now_ms: i64, zone: &TimeZone) -> Self {
-        let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        told.map_or_else(|| Self::Assumed(zone.to_datetime(now).date()), Self::Told)
+        told.map_or_else(|| Self::Assumed(today(now_ms, zone)), Self::Told)
     }
 
     /// The same day, as one that holds for new lots only.
@@ -85,8 +94,14 @@ pub struct Job {
     pub template: Template,
     /// The stored template; `None`: one that comes with the program.
     pub template_id: Option<i64>,
+    /// For which day its balances are told, where no row says; `None`: today, or the day on which a new case was placed.
+    pub balance_on: Option<Date>,
+    /// Today, where operators are.
+    pub today: Date,
     /// Its rows.
     pub rows: RowSource,
+    /// Opens them once more; without it each row is taken by itself, also if the good ones are asked for.
+    pub again: Option<Again>,
     /// Its name, without its folder.
     pub file_name: String,
     /// SHA-256 of its bytes in hexadecimal.
@@ -118,6 +133,10 @@ pub struct Report {
     pub new_contact_points: usize,
     /// Cases that were settled.
     pub settled: usize,
+    /// Payments that were not taken off, because the balance was told for their day or a later one.
+    pub in_balance: usize,
+    /// Whether there is a file of the faulty rows.
+    pub rejects_written: bool,
     /// The first hundred faults, in the order of the file.
     pub faults: Vec<Fault>,
     /// How many more there are.
@@ -160,6 +179,9 @@ pub enum ImportError {
         "the batch is on file as placed on {0}: leave the day out, or correct it first with `cases contracts placed`"
     )]
     Placed(String),
+    /// The views of a foreign case store cannot be read.
+    #[error("{}; `ringfence cases check` looks again", .0.join("; "))]
+    Views(Vec<String>),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -193,7 +215,10 @@ pub async fn run(
         return Err(ImportError::NoBatch);
     }
     let import = Import::new(db, clock, &job);
-    let rows = reading::start(job.rows, job.template, job.reading.into());
+    // Rows of updates and of payments stand each for itself.
+    let whole = job.mode == Mode::GoodRows && job.template.kind == Kind::Cases;
+    let again = job.again.filter(|_| whole);
+    let rows = reading::start(job.rows, again, job.template, job.reading.into());
     if job.preview {
         return import.preview(rows, progress).await;
     }

@@ -146,12 +146,19 @@ fn without_sign(text: &str, currency: Currency) -> Result<&str, MoneyError> {
     };
     if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         let (found, rest) = text.split_at_checked(3).ok_or(MoneyError::Malformed)?;
+        // A longer word is none of a currency: TRUE, N/A.
+        if rest.starts_with(|c: char| c.is_alphabetic()) {
+            return Err(MoneyError::Malformed);
+        }
         code(found)?;
         return Ok(rest.trim());
     }
     if text.ends_with(|c: char| c.is_ascii_uppercase()) {
         let at = text.len().saturating_sub(3);
         let (rest, found) = text.split_at_checked(at).ok_or(MoneyError::Malformed)?;
+        if rest.ends_with(|c: char| c.is_alphabetic()) {
+            return Err(MoneyError::Malformed);
+        }
         code(found)?;
         return Ok(rest.trim());
     }
@@ -259,6 +266,8 @@ mod tests {
             ("(-5)", MoneyError::Malformed),
             ("１２", MoneyError::Malformed),
             ("NaN", MoneyError::Malformed),
+            ("TRUE", MoneyError::Malformed),
+            ("5TRUE", MoneyError::Malformed),
             ("$5", MoneyError::OtherCurrency),
             ("USD 5", MoneyError::OtherCurrency),
             ("1000000000000.0001", MoneyError::TooLarge),

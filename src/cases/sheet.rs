@@ -4,6 +4,8 @@
 //! spreadsheet itself has rounded is a fault and not a number. A file is read by a thread of its own, which is at most a
 //! few hundred rows ahead, so that a file of any size takes the same memory.
 
+mod mixed;
+mod quotes;
 mod text;
 mod workbook;
 
@@ -100,7 +102,43 @@ pub struct SheetRow {
     pub cells: Vec<String>,
     /// Cells that hold no value: an error of the spreadsheet, or a number that it has rounded.
     pub faults: Vec<(usize, &'static str)>,
+    /// Cells of a CSV file that hold a line break, with the delimiters in them.
+    pub swallowed: Vec<(usize, usize)>,
 }
+
+impl SheetRow {
+    /// Cells that do not belong to a row under so many heads, where `read` says which others are read all the same: values
+    /// that no column is for, and a cell that holds a row of its own.
+    #[must_use]
+    pub fn misfits(
+        &self,
+        heads: usize,
+        read: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, &'static str)> {
+        let surplus = self.cells.iter().enumerate().skip(heads);
+        let surplus = surplus
+            .filter(|(at, cell)| !cell.is_empty() && !read(*at))
+            .map(|(at, _)| (at, SURPLUS));
+        let swallowed = self.swallowed.iter();
+        let swallowed = swallowed
+            // A row that is swallowed whole brings as many as are between the heads.
+            .filter(|(_, delimiters)| *delimiters >= heads.saturating_sub(1).max(2))
+            .map(|(at, _)| (*at, SWALLOWED));
+        swallowed.chain(surplus).collect()
+    }
+
+    /// How many heads this row has, if it is the one with the heads: empty ones behind the last are none.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        let last = self.cells.iter().rposition(|cell| !cell.is_empty());
+        last.map_or(0, |at| at + 1)
+    }
+}
+
+const SURPLUS: &str = "a value behind the last head: does a cell hold the delimiter (as in 1,000) without quotation marks around it? If it \
+                       is a value of its own, give its column a head";
+const SWALLOWED: &str = "holds a line break and as many delimiters as a row: is a quotation mark before it not closed? A text that is \
+                         meant so can come as XLSX";
 
 /// Why a file cannot be read on. Never repeats what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! Files as they come: every delimiter and encoding, broken, huge, and made to do harm.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::io::Write as _;
 
@@ -86,6 +86,67 @@ fn a_quotation_mark_that_is_not_closed_is_named_and_fills_no_memory() {
         "{}",
         error(&file)
     );
+}
+
+#[test]
+fn a_file_that_ends_inside_of_quotation_marks_is_refused_with_the_line_where_they_open() {
+    for (text, line) in [
+        ("a,b\nR1,\"stray\nR2,x\nR3,y\n", 2),
+        ("a,b\nR1,\"x\"\n\"R2\",\"\"\"\nR3,y", 3),
+        ("\"a,b\nR1,x\n", 1),
+    ] {
+        let said = error(text);
+        assert!(
+            said.starts_with(&format!(
+                "line {line}: a quotation mark opens here that is never closed"
+            )),
+            "{text}\n{said}"
+        );
+    }
+    // Marks inside of a cell without marks around it are text, and doubled ones stand for one.
+    for text in [
+        "a,b\nR1,5\" tube\n",
+        "a,b\nR1,\"5\"\" tube\"\n",
+        "a,b\nR1,\"x\"",
+    ] {
+        assert_eq!(rows(text).unwrap().len(), 2, "{text}");
+    }
+}
+
+#[test]
+fn a_cell_that_holds_a_row_and_values_behind_the_last_head_are_told() {
+    let read =
+        rows("a,b,c,\nR1,x,\"stray\nR2,y,z\nR3,w,\"q\nR4,\"one\ntwo, three\",4\nR5,1,000,5\n")
+            .unwrap();
+    let heads = read[0].heads();
+    assert_eq!(heads, 3);
+    let told: Vec<_> = read
+        .iter()
+        .map(|row| {
+            let found = row.misfits(heads, |_| false).into_iter();
+            (row.line, found.map(|(at, _)| at).collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(told, [(1, vec![]), (2, vec![2]), (5, vec![]), (7, vec![3])]);
+    // What a template reads by its letter need not have a head.
+    assert!(read[3].misfits(heads, |at| at == 3).is_empty());
+}
+
+#[test]
+fn a_file_of_two_encodings_is_refused_and_not_read_as_one_of_them() {
+    let (gbk, _, _) = encoding_rs::GBK.encode("案件,地址\nC1,上海市浦东新区\n");
+    let mut file = gbk.to_vec();
+    file.extend("C2,北京市朝阳区二号\n".as_bytes());
+    assert!(
+        error(&file).starts_with("line 3: this line is UTF-8, but line 1 is not"),
+        "{}",
+        error(&file)
+    );
+    let told = Options {
+        encoding: Encoding::Gbk,
+        ..Options::default()
+    };
+    assert_eq!(rows_of(&file, &told).unwrap().len(), 3);
 }
 
 #[test]

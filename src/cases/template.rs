@@ -57,6 +57,8 @@ pub enum To {
     Currency,
     /// One of the amounts of a case.
     Amount(Amount),
+    /// The day for which the balance is told.
+    BalanceOn,
     /// Days overdue at placement.
     OverdueDays,
     /// Where the debtor lives.

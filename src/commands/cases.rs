@@ -1,6 +1,6 @@
 //! `ringfence cases`: bringing cases in, and looking at what is there.
 //!
-//! One file a group of verbs: `bring` (imports and templates), `look` (lists, exact search, one case),
+//! One file a group of verbs: `bring` (imports), `templates` (how files are read), `look` (lists, exact search, one case),
 //! `numbers` (what is wrong with them), `elsewhere` (a foreign case store), `terms` (contracts), `work` (the day's work:
 //! allocation, many cases at once, overdue lists, major matters), `zone` (where a person lives).
 
@@ -10,6 +10,7 @@ mod elsewhere;
 mod look;
 mod matters;
 mod numbers;
+mod templates;
 mod terms;
 mod which;
 mod work;
@@ -47,8 +48,8 @@ pub enum CasesCommand {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// List, show, check and enter templates of files
-    Templates(bring::TemplatesArgs),
+    /// List, show, check, enter and withdraw templates of files
+    Templates(templates::TemplatesArgs),
     /// List the cases
     List {
         /// The most cases to list
@@ -124,9 +125,9 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match args.command {
-        CasesCommand::Import(args) => bring::import(&args, context, out).await,
+        CasesCommand::Import(args) => Box::pin(bring::import(&args, context, out)).await,
         CasesCommand::Imports { limit } => bring::imports(context, limit, out).await,
-        CasesCommand::Templates(args) => bring::templates(args, context, out).await,
+        CasesCommand::Templates(args) => templates::run(args, context, out).await,
         CasesCommand::List { limit } => look::list(context.db, limit, out).await,
         CasesCommand::Find(args) => look::find(&args, context, &mut std::io::stdin(), out).await,
         CasesCommand::Show(args) => look::show(&args, context, out).await,
@@ -139,7 +140,7 @@ pub async fn run(
             elsewhere::pull(&client, placed_on, context, out).await
         }
         CasesCommand::Contracts(args) => terms::run(args, context, out).await,
-        CasesCommand::Work(command) => work::run(command, context, out).await,
+        CasesCommand::Work(command) => Box::pin(work::run(command, context, out)).await,
     }
 }
 

@@ -97,8 +97,9 @@ const CARD: &str = "案件编号,客户号,姓名,身份证号,卡号,委案金�
 async fn a_case_is_imported_found_shown_marked_and_paid() {
     let desk = Desk::new().await;
     let cards = desk.file("cards.csv", CARD);
-    let import =
-        format!("import {cards} --client bank --batch B1 --template credit-card --new-client Bank");
+    let import = format!(
+        "import {cards} --client bank --batch B1 --template credit-card --new-client Bank --placed-on 2026-11-01"
+    );
     let preview = desk.run(&format!("{import} --preview"), "").await.unwrap();
     assert!(
         preview.contains("preview, nothing was imported: 1 rows: 1 new cases"),
@@ -200,7 +201,12 @@ async fn faulty_rows_are_named_and_written_and_a_template_that_does_not_fit_says
         .run(&format!("{import} --errors {errors}"), "")
         .await
         .unwrap_err();
-    assert!(refused.contains("the faulty rows are in"), "{refused}");
+    assert!(
+        refused.contains("correct the rows in the original and import it again")
+            && refused.contains("--mode good-rows and then")
+            && refused.contains("holds the faulty rows and no others"),
+        "{refused}"
+    );
     assert!(
         std::fs::read_to_string(&errors)
             .unwrap()
@@ -237,6 +243,50 @@ async fn faulty_rows_are_named_and_written_and_a_template_that_does_not_fit_says
         .await
         .unwrap_err();
     assert!(old.contains("old Excel file"), "{old}");
+}
+
+#[tokio::test]
+async fn the_file_of_faulty_rows_never_takes_the_place_of_the_file_itself() {
+    let desk = Desk::new().await;
+    let text = "case,debtor,name,relation,number\nC1,D1,N,debtor,12\nC2,D2,M,debtor,13800138000\n";
+    let file = desk.file("in.csv", text);
+    let link = desk.dir.path().join("link.csv").display().to_string();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for errors in [&file, &link] {
+        let line = format!(
+            "import {file} --client bank --new-client Bank --batch B1 --mode good-rows --errors {errors}"
+        );
+        let refused = desk.run(&line, "").await.unwrap_err();
+        assert!(
+            refused.contains("that is the file to be imported"),
+            "{refused}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    // What stands there stays until the new one is whole; without a fault there is none, and none is spoken of.
+    let errors = desk.file("errors.csv", "mine");
+    let good = desk.file(
+        "good.csv",
+        "case,debtor,name,relation,number\nC1,D1,N,debtor,13800138000\n",
+    );
+    let import = |file: &str| {
+        format!("import {file} --client bank --new-client Bank --batch B1 --errors {errors}")
+    };
+    let done = desk.run(&import(&good), "").await.unwrap();
+    assert!(!done.contains("errors.csv"), "{done}");
+    let heads = desk.file("heads.csv", "a,b\n1,2\n");
+    let refused = desk.run(&import(&heads), "").await.unwrap_err();
+    assert!(!refused.contains("errors.csv"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&errors).unwrap(), "mine");
+    desk.run(&import(&file), "").await.unwrap_err();
+    let written = std::fs::read_to_string(&errors).unwrap();
+    assert!(written.contains("C1,D1,N,debtor,12,"), "{written}");
+    let left: Vec<_> = std::fs::read_dir(desk.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("part"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -285,6 +335,45 @@ async fn a_clients_own_template_goes_before_the_one_for_all_and_the_newest_count
     );
     let shown = desk.run("templates show simple", "").await.unwrap();
     assert!(shown.contains("name = \"simple\""), "{shown}");
+    // What was entered can be read back, and withdrawn again.
+    let show = async |line: &str| desk.run(&format!("templates {line}"), "").await;
+    assert_eq!(show("show own --client bank").await.unwrap(), own("no"));
+    assert_eq!(
+        show("show own --client bank --version 1").await.unwrap(),
+        own("nothing")
+    );
+    assert_eq!(show("show own").await.unwrap(), own("none"));
+    let withdrawn = show("withdraw own --client bank").await.unwrap();
+    assert!(
+        withdrawn.contains("version 2 of the template own for cases is withdrawn"),
+        "{withdrawn}"
+    );
+    assert_eq!(
+        show("show own --client bank").await.unwrap(),
+        own("nothing")
+    );
+    assert_eq!(
+        show("show own --client bank --version 2").await.unwrap(),
+        own("no")
+    );
+    let again = show("withdraw own --client bank --version 2")
+        .await
+        .unwrap_err();
+    assert!(again.contains("withdrawn already"), "{again}");
+    show("withdraw own --client bank").await.unwrap();
+    let misfit = desk.run(&import, "").await.unwrap_err();
+    assert!(
+        misfit.contains("column none: this column is missing"),
+        "{misfit}"
+    );
+    for unknown in [
+        "show own --client bank",
+        "show moon",
+        "withdraw simple",
+        "show own --version 9",
+    ] {
+        assert!(show(unknown).await.is_err(), "{unknown}");
+    }
 }
 
 #[tokio::test]

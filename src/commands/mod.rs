@@ -19,6 +19,7 @@ pub mod recordings;
 mod rule_tests;
 pub mod serve;
 pub mod stats;
+pub mod stored_templates;
 pub mod users;
 
 pub use self::desk::Desk;
@@ -144,7 +145,7 @@ mod tests {
                     zone: zone.clone(),
                     limits: crate::config::Floor::default(),
                 };
-                super::cases::run(args, &context, &mut out).await
+                Box::pin(super::cases::run(args, &context, &mut out)).await
             }
             Command::Notes(args) => {
                 super::notes::run(args, &test.db, NOW_MS, &zone, &mut out).await

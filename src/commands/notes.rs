@@ -262,7 +262,7 @@ pub async fn run(
             say(out, id, &followed)
         }
         NotesCommand::Dispositions(command) => dispositions(command, db, now_ms, out).await,
-        NotesCommand::Templates(command) => templates(command, db, now_ms, out).await,
+        NotesCommand::Templates(command) => templates(command, db, now_ms, zone, out).await,
     }
 }
 

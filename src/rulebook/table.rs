@@ -188,10 +188,18 @@ fn cells(file: &Path) -> Result<Vec<(u64, Vec<String>)>, Refused> {
     let mut options = sheet::Options::default();
     options.limits.rows = MAX_ROWS;
     let wrong = |error: SheetError| Refused::Invalid(error.to_string());
-    let mut rows = Vec::new();
+    let (mut rows, mut heads) = (Vec::new(), None);
     for row in sheet::open(&file.to_path_buf().into(), &options).map_err(wrong)? {
         let row = row.map_err(wrong)?;
         if let Some((column, problem)) = row.faults.first() {
+            return Err(wrong(SheetError {
+                line: Some(row.line),
+                column: Some(*column),
+                problem: (*problem).to_owned(),
+            }));
+        }
+        let heads = *heads.get_or_insert_with(|| row.heads());
+        if let Some((column, problem)) = row.misfits(heads, |_| false).first() {
             return Err(wrong(SheetError {
                 line: Some(row.line),
                 column: Some(*column),

@@ -38,6 +38,10 @@ pub struct KnownCase {
     pub currency: String,
     /// Placed, balance, principal, interest, fees.
     pub amounts: [i64; 5],
+    /// The day for which the balance was told, if that is known.
+    pub balance_on: Option<String>,
+    /// What was paid since that day, and is taken off.
+    pub repaid_since_e4: i64,
     /// Days overdue at placement.
     pub overdue_days: Option<i64>,
     /// Where the debtor lives.
@@ -67,7 +71,9 @@ static KNOWN: Among = Among::new(
     "look up the cases of a file",
     "SELECT c.id, c.reference, c.state, c.currency, c.placed_e4, c.balance_e4, c.principal_e4, c.interest_e4, c.fees_e4,
             c.overdue_days, c.region, c.fields, c.card_hash, c.import_id, c.revealed_at_ms,
-            b.revealed_at_ms AS batch_revealed_at_ms,
+            b.revealed_at_ms AS batch_revealed_at_ms, c.balance_on,
+            (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+             WHERE r.case_id = c.id AND r.paid_on > c.balance_on) AS repaid_since_e4,
             d.id AS debtor_id, d.reference AS debtor, d.name AS debtor_name, p.identity_hash
      FROM cases c JOIN batches b ON b.id = c.batch_id JOIN debtors d ON d.id = c.debtor_id
           JOIN persons p ON p.id = d.person_id
@@ -152,9 +158,9 @@ static NEW_NUMBERS: Many = Many::new(
 static NEW_CASES: Many = Many::new(
     "enter cases",
     "INSERT INTO cases (client_id, batch_id, debtor_id, reference, created_at_ms, changed_at_ms, import_id,
-                        revealed_at_ms, currency, placed_e4, balance_e4, principal_e4, interest_e4, fees_e4,
+                        revealed_at_ms, currency, placed_e4, balance_e4, principal_e4, interest_e4, fees_e4, balance_on,
                         overdue_days, bucket, region, card_hash, card_box, card_last4, fields, state, reason) VALUES ",
-    &[""; 23],
+    &[""; 24],
     " RETURNING id, reference",
 );
 static NEW_CONTACTS: Many = Many::new(
@@ -246,6 +252,8 @@ pub async fn known(
                 row.get("interest_e4")?,
                 row.get("fees_e4")?,
             ],
+            balance_on: row.get("balance_on")?,
+            repaid_since_e4: row.get("repaid_since_e4")?,
             overdue_days: row.get("overdue_days")?,
             region: row.get("region")?,
             fields: row.get("fields")?,
@@ -346,6 +354,8 @@ pub struct NewCase {
     pub amounts: [i64; 5],
     /// Days overdue at placement.
     pub overdue_days: Option<i64>,
+    /// The day of the balance, if anybody told one.
+    pub balance_on: Option<String>,
     /// Word of the overdue bucket.
     pub bucket: &'static str,
     /// Where the debtor lives.
@@ -411,6 +421,7 @@ pub async fn enter(tx: &mut Tx, belongs: Belongs<'_>, new: &[NewCase]) -> Result
             principal,
             interest,
             fees,
+            case.balance_on.clone(),
             case.overdue_days,
             case.bucket,
             &case.region,

@@ -19,13 +19,18 @@ use crate::{
 
 statements! {
     UPDATE("change a case") =
-        "UPDATE cases SET placed_e4 = COALESCE($2, placed_e4), balance_e4 = COALESCE($3, balance_e4),
-                principal_e4 = COALESCE($4, principal_e4), interest_e4 = COALESCE($5, interest_e4),
+        "UPDATE cases SET placed_e4 = COALESCE($2, placed_e4),
+                balance_e4 = CASE WHEN CAST($3 AS BIGINT) IS NULL THEN balance_e4
+                                  ELSE CAST($3 AS BIGINT) - COALESCE((
+                                       SELECT CAST(SUM(r.amount_e4) AS BIGINT) FROM repayments r
+                                       WHERE r.case_id = cases.id AND r.paid_on > CAST($14 AS TEXT)), 0) END,
+                balance_on = COALESCE($14, balance_on), principal_e4 = COALESCE($4, principal_e4), interest_e4 = COALESCE($5, interest_e4),
                 fees_e4 = COALESCE($6, fees_e4), overdue_days = COALESCE($7, overdue_days),
                 bucket = COALESCE($8, bucket), region = COALESCE($9, region), fields = COALESCE($10, fields),
                 card_hash = COALESCE($11, card_hash), card_box = COALESCE($12, card_box),
                 card_last4 = COALESCE($13, card_last4)
-         WHERE id = $1";
+         WHERE id = $1
+         RETURNING balance_e4";
     NAME("change the name of a debtor") = "UPDATE debtors SET name = $2 WHERE id = $1";
     NOTE("note the history of a case") =
         "INSERT INTO case_changes (case_id, at_ms, actor, kind, before, after, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -57,6 +62,8 @@ pub struct Change {
     pub case: i64,
     /// Placed, balance, principal, interest, fees.
     pub amounts: [Option<i64>; 5],
+    /// The day for which the balance is told: what was paid later is taken off it.
+    pub balance_on: Option<String>,
     /// Days overdue at placement.
     pub overdue_days: Option<i64>,
     /// Word of the bucket that follows from them.
@@ -90,6 +97,8 @@ pub struct Applied {
     pub new_points: usize,
     /// Cases that were settled.
     pub settled: usize,
+    /// Payments that are in a balance already, because it was told for their day or a later one.
+    pub in_balance: usize,
 }
 
 /// Carries out changes in their order. Must be in a transaction that, on PostgreSQL, does little else: it takes the guards
@@ -111,7 +120,9 @@ pub async fn apply(
         left = later;
         enter(tx, now, &mut applied, actor, now_ms).await?;
         for change in now {
-            applied.settled += usize::from(change_case(tx, change, import, actor, now_ms).await?);
+            let (settled, in_balance) = change_case(tx, change, import, actor, now_ms).await?;
+            applied.settled += usize::from(settled);
+            applied.in_balance += usize::from(in_balance);
         }
     }
     Ok(applied)
@@ -153,14 +164,15 @@ async fn enter(
     Ok(())
 }
 
-/// Changes one case, its debtor and its money; says whether it was settled by that.
+/// Changes one case, its debtor and its money; says whether it was settled by that, and whether its payment was in the
+/// balance already.
 async fn change_case(
     tx: &mut Tx,
     change: &Change,
     import: Option<i64>,
     actor: &str,
     now_ms: i64,
-) -> Result<bool> {
+) -> Result<(bool, bool)> {
     let case = CaseId::new(change.case);
     if let (Some(debtor), Some((hash, boxed))) = (change.debtor, &change.identity) {
         persons::learn(tx, DebtorId::new(debtor), hash, boxed).await?;
@@ -180,6 +192,7 @@ async fn change_case(
         || change.region.is_some()
         || change.fields.is_some()
         || hash.is_some();
+    let mut left: Option<i64> = None;
     if changes_row {
         let args = args![
             case,
@@ -194,20 +207,24 @@ async fn change_case(
             change.fields.clone(),
             hash,
             boxed,
-            last4
+            last4,
+            change.balance_on.clone()
         ];
-        tx.execute(&UPDATE, args).await?;
+        let changed = tx.fetch_optional(&UPDATE, args).await?;
+        left = changed.map(|row| row.get("balance_e4")).transpose()?;
     }
     let mut settled = false;
-    if balance.is_some_and(|balance| balance <= 0) {
-        settled = cases::settle(tx, case, NOTHING_OWED, actor, now_ms).await?;
+    if let (Some(told), Some(..=0)) = (balance, left) {
+        let reason = if told <= 0 { NOTHING_OWED } else { "repaid" };
+        settled = cases::settle(tx, case, reason, actor, now_ms).await?;
     }
+    let mut in_balance = false;
     if let Some(payment) = &change.payment {
-        settled |= repayments::enter(tx, case, payment, import, actor, now_ms)
-            .await?
-            .settled;
+        let entered = repayments::enter(tx, case, payment, import, actor, now_ms).await?;
+        settled |= entered.settled;
+        in_balance = entered.in_balance;
     }
-    Ok(settled)
+    Ok((settled, in_balance))
 }
 
 /// Notes with which state, and why, new cases enter that are not open.

@@ -77,7 +77,7 @@ statements! {
          WHERE n.digits = $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL ORDER BY c.id LIMIT 200";
     DETAIL("read a case") =
         "SELECT c.currency, c.placed_e4, c.balance_e4, c.principal_e4, c.interest_e4, c.fees_e4, c.repaid_e4,
-                c.overdue_days, c.bucket, c.region, c.card_box, c.card_last4, c.fields, c.mark, c.reason,
+                c.balance_on, c.overdue_days, c.bucket, c.region, c.card_box, c.card_last4, c.fields, c.mark, c.reason,
                 d.id AS debtor_id, d.reference AS debtor, d.name AS debtor_name, p.identity_hash, p.identity_box,
                 b.code AS batch
          FROM cases c JOIN debtors d ON d.id = c.debtor_id JOIN persons p ON p.id = d.person_id
@@ -256,6 +256,8 @@ pub struct Detail {
     pub currency: String,
     /// Placed, balance, principal, interest, fees.
     pub amounts: [i64; 5],
+    /// The day for which the client told the balance; what was paid later is taken off.
+    pub balance_on: Option<String>,
     /// Sum of its repayments.
     pub repaid_e4: i64,
     /// Days overdue at placement.
@@ -299,6 +301,7 @@ pub async fn detail(tx: &mut Tx, case: CaseId) -> Result<Option<Detail>> {
             row.get("interest_e4")?,
             row.get("fees_e4")?,
         ],
+        balance_on: row.get("balance_on")?,
         repaid_e4: row.get("repaid_e4")?,
         overdue_days: row.get("overdue_days")?,
         bucket: row.get("bucket")?,

@@ -1,4 +1,7 @@
 //! Repayments: money that came in on a case, as the client reported it. A case whose balance is paid closes by itself.
+//!
+//! A balance is told for a day. What was paid until then, that day included, is in it already and is not taken off once
+//! more: a case that is half paid must not be settled because its payment was told twice.
 
 use std::collections::HashMap;
 
@@ -14,8 +17,10 @@ statements! {
          SELECT client_id, id, $2, $3, $4, $5, $6, agent_id, $7, $8 FROM cases WHERE id = $1
          ON CONFLICT (client_id, reference) DO NOTHING";
     TAKE_OFF("take a repayment off the balance") =
-        "UPDATE cases SET repaid_e4 = repaid_e4 + $2, balance_e4 = balance_e4 - $2 WHERE id = $1
-         RETURNING balance_e4";
+        "UPDATE cases SET repaid_e4 = repaid_e4 + $2,
+                balance_e4 = CASE WHEN balance_on >= $3 THEN balance_e4 ELSE balance_e4 - $2 END
+         WHERE id = $1
+         RETURNING balance_e4, CAST(CASE WHEN balance_on >= $3 THEN 1 ELSE 0 END AS BIGINT) AS in_balance";
     SETTLES("note that a repayment settled the case") =
         "UPDATE repayments SET settles = 1
          WHERE reference = $2 AND client_id = (SELECT client_id FROM cases WHERE id = $1)";
@@ -65,6 +70,8 @@ pub struct Entered {
     pub new: bool,
     /// Whether the case was settled by it.
     pub settled: bool,
+    /// Whether the balance was told for its day or a later one, and holds it already.
+    pub in_balance: bool,
 }
 
 /// Enters a repayment once, takes it off the balance, and settles the case if nothing is left or the client says so:
@@ -91,18 +98,25 @@ pub async fn enter(
         return Ok(Entered {
             new: false,
             settled: false,
+            in_balance: false,
         });
     }
-    let row = tx.fetch_one(&TAKE_OFF, args![case, new.amount_e4]).await?;
+    let args = args![case, new.amount_e4, &new.paid_on];
+    let row = tx.fetch_one(&TAKE_OFF, args).await?;
     let left: i64 = row.get("balance_e4")?;
+    let in_balance = row.flag("in_balance")?;
     // Of a case whose balance the client never told nothing can be said to be paid.
-    let paid = left <= 0 && left.saturating_add(new.amount_e4) > 0;
+    let paid = !in_balance && left <= 0 && left.saturating_add(new.amount_e4) > 0;
     let mut settled = false;
     if new.settles || paid {
         tx.execute(&SETTLES, args![case, &new.reference]).await?;
         settled = cases::settle(tx, case, "repaid", actor, now_ms).await?;
     }
-    Ok(Entered { new: true, settled })
+    Ok(Entered {
+        new: true,
+        settled,
+        in_balance,
+    })
 }
 
 /// A repayment that is on file.

@@ -95,6 +95,7 @@ pub(super) async fn apply(
             let applied = case_changes::apply(&mut tx, &changes, Some(id), actor, now_ms).await?;
             report.new_contact_points += applied.new_points;
             report.settled += applied.settled;
+            report.in_balance += applied.in_balance;
             imports::unstage(&mut tx, id, *last).await?;
         }
         if changes.is_empty() {

@@ -1,16 +1,25 @@
 //! What a row changes, given what is known: pure, so that a preview and the import itself cannot differ.
+//!
+//! Read on in `changes` (values of a known case), `payments`, `shown` (what a preview shows).
+
+mod changes;
+mod payments;
+mod shown;
 
 use std::collections::{BTreeMap, HashMap};
+
+use jiff::civil::Date;
+
+pub(super) use self::shown::shown;
+use self::{changes::scalars, payments::payment};
 
 use crate::{
     cases::{
         bind::Fault,
         bucket::Bucket,
-        entry::{CaseEntry, Entry, PaymentEntry, Person, What, silenced},
-        identity::masked,
-        money::{Currency, Money},
+        entry::{CaseEntry, Entry, Person, What, silenced},
         sheet::letters,
-        template::{Amount, Kind, Place, Rule, Template, To},
+        template::{Amount, Kind, Place, Template, To},
     },
     ids::CaseId,
     policy::CaseState,
@@ -21,12 +30,52 @@ use crate::{
     },
 };
 
+const TO_COME: &str = "a day that is yet to come";
+
 /// What is known of everything that a piece names.
 #[derive(Default)]
 pub(super) struct Table {
     pub cases: HashMap<String, KnownCase>,
     pub debtors: HashMap<String, KnownDebtor>,
     pub payments: HashMap<String, repayments::Known>,
+}
+
+/// The days of balances.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Days {
+    /// Of all balances of the file, where a row does not say.
+    pub told: Option<Date>,
+    /// On which the cases were placed; their amounts are of that day.
+    pub placed: Date,
+    /// Today, where operators are.
+    pub today: Date,
+}
+
+impl Days {
+    /// The day for which a row tells the balance of a case that is known.
+    fn of_balance(&self, said: &CaseEntry) -> String {
+        let day = || self.told.unwrap_or(self.today).to_string();
+        said.balance_on.clone().unwrap_or_else(day)
+    }
+
+    /// And of a case that is new.
+    fn of_new_balance(&self, said: &CaseEntry) -> String {
+        let day = || self.told.unwrap_or(self.placed).to_string();
+        said.balance_on.clone().unwrap_or_else(day)
+    }
+
+    /// Whether anybody said it.
+    fn is_told(&self, said: &CaseEntry) -> bool {
+        said.balance_on.is_some() || self.told.is_some()
+    }
+
+    /// Whether a row tells a balance of a day that is yet to come, where it is that day first.
+    fn is_to_come(&self, said: &CaseEntry) -> bool {
+        let latest = self.today.saturating_add(jiff::ToSpan::days(1));
+        said.balance_on
+            .as_ref()
+            .is_some_and(|on| *on > latest.to_string())
+    }
 }
 
 /// What becomes of a row.
@@ -50,6 +99,8 @@ pub(super) enum Plan {
         /// It enters something rather than changing it: a number, a payment.
         adds: bool,
     },
+    /// Nothing new, except that what is owed is owed on a later day too.
+    Confirmed { line: u64, change: Box<Change> },
     /// Nothing new.
     Same,
     /// It contradicts what is known.
@@ -73,6 +124,7 @@ pub(super) fn case(
     table: &Table,
     entries: &[&Entry],
     import: Option<i64>,
+    days: &Days,
     identities: &mut BTreeMap<String, String>,
 ) -> Vec<Plan> {
     let Some(first) = entries.first() else {
@@ -85,14 +137,37 @@ pub(super) fn case(
             .map(|entry| payment(template, entry, known, table))
             .collect();
     }
+    let first = first_of(entries);
     match known {
-        None => new_case(template, table, entries, identities),
+        None => new_case(template, table, entries, first.as_ref(), days, identities),
         Some(known) => {
             let mut known = known.clone();
-            let mut plan = |entry: &&Entry| known_case(template, entry, &mut known, import);
+            let mut plan = |entry: &&Entry| {
+                let first = first.as_ref().filter(|_| entry.first);
+                known_case(template, entry, first, &mut known, import, days)
+            };
             entries.iter().map(&mut plan).collect()
         }
     }
+}
+
+/// The first row of a case in its file, with what the rows right behind it say where it is silent.
+fn first_of(entries: &[&Entry]) -> Option<CaseEntry> {
+    let mut said = entries
+        .iter()
+        .filter_map(|entry| match &entry.what {
+            What::Case(said) => Some((entry.first, said)),
+            What::Payment(_) => None,
+        })
+        .peekable();
+    let (true, first) = said.peek()? else {
+        return None;
+    };
+    let mut whole = CaseEntry::clone(first);
+    for (_, other) in said.skip(1) {
+        whole.fill(other);
+    }
+    Some(whole)
 }
 
 /// A row that contradicts what is known in what goes to `to`.
@@ -113,11 +188,14 @@ fn new_case(
     template: &Template,
     table: &Table,
     entries: &[&Entry],
+    whole: Option<&CaseEntry>,
+    days: &Days,
     identities: &mut BTreeMap<String, String>,
 ) -> Vec<Plan> {
     let mut plans = Vec::with_capacity(entries.len());
     let mut people: Vec<NewPerson> = Vec::new();
     let mut head: Option<(&Entry, &CaseEntry)> = None;
+    let mut contradicted = None;
     for &entry in entries {
         let What::Case(said) = &entry.what else {
             plans.push(Plan::Same);
@@ -132,10 +210,24 @@ fn new_case(
             ));
             continue;
         }
+        if let Some(line) = contradicted {
+            let problem = format!(
+                "line {line} of the same case is faulty: all rows of the case wait until that one is corrected"
+            );
+            plans.push(faulty(template, &To::Case, entry, problem));
+            continue;
+        }
         if head.is_none() {
+            let said = whole.unwrap_or(said);
             let key = debtor_key(&entry.case, said);
-            if let Some(contradiction) = another_person(&key, said, table, identities) {
-                plans.push(faulty(template, &To::Identity, entry, contradiction));
+            let fault = if days.is_to_come(said) {
+                Some((To::BalanceOn, TO_COME))
+            } else {
+                another_person(&key, said, table, identities).map(|said| (To::Identity, said))
+            };
+            if let Some((to, problem)) = fault {
+                contradicted = Some(entry.line);
+                plans.push(faulty(template, &to, entry, problem));
                 continue;
             }
             head = Some((entry, said));
@@ -191,6 +283,7 @@ fn new_case(
             amount(Amount::Interest).unwrap_or(0),
             amount(Amount::Fees).unwrap_or(0),
         ],
+        balance_on: owed.map(|_| days.of_new_balance(said)),
         overdue_days: said.overdue_days,
         bucket: Bucket::of(said.overdue_days).as_str(),
         region: said.region.clone().unwrap_or_default(),
@@ -292,15 +385,22 @@ fn join(people: &mut Vec<NewPerson>, person: &Person) {
     }
 }
 
+/// `whole` is there for the first row of the case in its file.
 fn known_case(
     template: &Template,
     entry: &Entry,
+    whole: Option<&CaseEntry>,
     known: &mut KnownCase,
     import: Option<i64>,
+    days: &Days,
 ) -> Plan {
-    let What::Case(said) = &entry.what else {
+    let What::Case(own_row) = &entry.what else {
         return Plan::Same;
     };
+    let said = whole.unwrap_or(own_row);
+    if days.is_to_come(said) {
+        return faulty(template, &To::BalanceOn, entry, TO_COME);
+    }
     let own = known.hidden_by.is_some() && known.hidden_by == import;
     if known.hidden_by.is_some() && !own {
         return faulty(
@@ -348,7 +448,7 @@ fn known_case(
             ),
         );
     }
-    let people = unknown_people(said, known);
+    let people = unknown_people(own_row, known);
     if own {
         return match people.is_empty() {
             true => Plan::Same,
@@ -373,12 +473,18 @@ fn known_case(
             .insert("new_addresses".into(), count(addresses));
         change.people = people;
     }
-    // What the first row of the case said, the others may only repeat.
+    // What the first row of the case said, with those right behind it, the others may only repeat.
     if entry.first {
-        scalars(template, said, known, &mut change);
+        scalars(template, said, known, days, &mut change);
     }
     if change.after.is_empty() {
-        return Plan::Same;
+        return match change.balance_on {
+            Some(_) => Plan::Confirmed {
+                line: entry.line,
+                change: Box::new(change),
+            },
+            None => Plan::Same,
+        };
     }
     Plan::Change {
         line: entry.line,
@@ -429,252 +535,4 @@ fn unknown_people(said: &CaseEntry, known: &mut KnownCase) -> Vec<NewPerson> {
         }
     }
     unknown
-}
-
-/// The new value, if the rule lets it replace the known one.
-fn ruled<T: PartialEq>(rule: Rule, known: Option<T>, said: Option<T>) -> Option<T> {
-    let said = said?;
-    let replaces = match rule {
-        Rule::Overwrite => known.as_ref() != Some(&said),
-        Rule::Keep => false,
-        Rule::OnlyIfEmpty | Rule::Add => known.is_none(),
-    };
-    replaces.then_some(said)
-}
-
-fn full(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn scalars(template: &Template, said: &CaseEntry, known: &KnownCase, change: &mut Change) {
-    let rule = |to: &To| {
-        let column = template.columns.iter().find(|(other, _)| other == to);
-        column.map_or(Rule::Keep, |(_, column)| column.rule)
-    };
-    let currency = Currency::parse(&known.currency).unwrap_or(Currency::CNY);
-    let money = |e4| serde_json::json!(Money { e4, currency }.to_string());
-    for (index, amount) in Amount::ALL.into_iter().enumerate() {
-        let was = known.amounts.get(index).copied().unwrap_or(0);
-        let new = said.amounts.get(index).copied().flatten();
-        // Nothing and not known are not told apart; an amount that overwrites nothing with nothing changes nothing, unless
-        // it is the balance: of a case whose balance nobody told it is news that nothing is owed.
-        let new = match rule(&To::Amount(amount)) {
-            Rule::Overwrite => new,
-            rule => ruled(rule, Some(was).filter(|was| *was != 0), new),
-        };
-        let silences = amount == Amount::Balance && silenced(known.state, new) != known.state;
-        let new = new.filter(|new| *new != was || silences);
-        if let (Some(new), Some(slot)) = (new, change.amounts.get_mut(index)) {
-            *slot = Some(new);
-            change.before.insert(amount.as_str().into(), money(was));
-            change.after.insert(amount.as_str().into(), money(new));
-        }
-    }
-    let days = ruled(
-        rule(&To::OverdueDays),
-        known.overdue_days,
-        said.overdue_days,
-    );
-    if let Some(days) = days {
-        change.overdue_days = Some(days);
-        change.bucket = Some(Bucket::of(Some(days)).as_str().to_owned());
-        change
-            .before
-            .insert("overdue_days".into(), serde_json::json!(known.overdue_days));
-        change
-            .after
-            .insert("overdue_days".into(), serde_json::json!(days));
-    }
-    if let Some(region) = ruled(rule(&To::Region), full(&known.region), said.region.clone()) {
-        change
-            .before
-            .insert("region".into(), serde_json::json!(known.region));
-        change
-            .after
-            .insert("region".into(), serde_json::json!(region));
-        change.region = Some(region);
-    }
-    if let Some(name) = ruled(rule(&To::Name), full(&known.debtor.name), said.name.clone()) {
-        change
-            .after
-            .insert("name".into(), serde_json::json!("changed"));
-        change.debtor = Some(known.debtor.id.get());
-        change.name = Some(name);
-    }
-    if let (Some(sealed), None) = (&said.identity, &known.debtor.identity_hash) {
-        change
-            .after
-            .insert("identity".into(), serde_json::json!("learned"));
-        change.debtor = Some(known.debtor.id.get());
-        change.identity = Some((sealed.hash.clone(), sealed.boxed.clone()));
-    }
-    let card = said.card.as_ref().map(|card| card.sealed.hash.clone());
-    if ruled(rule(&To::Card), known.card_hash.clone(), card).is_some() {
-        change.card = card_of(said);
-        let last4 = said.card.as_ref().map(|card| masked(&card.last4));
-        change.after.insert("card".into(), serde_json::json!(last4));
-    }
-    fields(template, said, known, change);
-}
-
-fn fields(template: &Template, said: &CaseEntry, known: &KnownCase, change: &mut Change) {
-    let mut all: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(&known.fields).unwrap_or_default();
-    let mut changed = Vec::new();
-    for (to, column) in &template.columns {
-        let To::Field(name, _) = to else { continue };
-        let Some(value) = said.fields.get(name) else {
-            continue;
-        };
-        let was = all.get(name).and_then(|v| v.as_str()).map(str::to_owned);
-        let new = match (column.rule, &was) {
-            // Line by line, each once.
-            (Rule::Add, Some(was)) => {
-                let there = was.lines().any(|line| line == value);
-                (!there).then(|| format!("{was}\n{value}"))
-            }
-            (rule, _) => ruled(rule, was, Some(value.clone())),
-        };
-        if let Some(new) = new {
-            all.insert(name.clone(), new.into());
-            changed.push(name.as_str());
-        }
-    }
-    if !changed.is_empty() {
-        change
-            .after
-            .insert("fields".into(), serde_json::json!(changed));
-        change.fields = Some(serde_json::json!(all).to_string());
-    }
-}
-
-fn payment(template: &Template, entry: &Entry, known: Option<&KnownCase>, table: &Table) -> Plan {
-    let What::Payment(said) = &entry.what else {
-        return Plan::Same;
-    };
-    let Some(known) = known.filter(|known| known.hidden_by.is_none()) else {
-        return faulty(
-            template,
-            &To::Case,
-            entry,
-            "the client has no such case: correct its number",
-        );
-    };
-    let PaymentEntry {
-        reference,
-        e4,
-        currency,
-        paid_on,
-        settles,
-    } = said;
-    if let Some(before) = table.payments.get(reference) {
-        let same = before.case == known.id
-            && before.amount_e4 == *e4
-            && before.currency == currency.as_str()
-            && before.paid_on == *paid_on;
-        return match same {
-            true => Plan::Same,
-            false => faulty(
-                template,
-                &To::Payment,
-                entry,
-                "a payment of this number is on file with another case, amount, currency or day: give it a number of its own",
-            ),
-        };
-    }
-    if currency.as_str() != known.currency {
-        return faulty(
-            template,
-            &To::Currency,
-            entry,
-            format!(
-                "the case is kept in {}: a payment in another currency cannot be taken off",
-                known.currency
-            ),
-        );
-    }
-    if !entry.first {
-        return Plan::Same;
-    }
-    let change = Change {
-        case: known.id.get(),
-        payment: Some(repayments::NewRepayment {
-            reference: reference.clone(),
-            amount_e4: *e4,
-            currency: currency.to_string(),
-            paid_on: paid_on.clone(),
-            settles: *settles,
-        }),
-        ..Change::default()
-    };
-    Plan::Change {
-        line: entry.line,
-        change: Box::new(change),
-        adds: true,
-    }
-}
-
-/// A row as a preview shows it: enough to see that the columns are right, not enough to know anybody.
-pub(super) fn shown(entry: &Entry) -> String {
-    let mut text = format!("line {}: case {}", entry.line, entry.case);
-    match &entry.what {
-        What::Payment(payment) => {
-            let money = Money {
-                e4: payment.e4,
-                currency: payment.currency,
-            };
-            text.push_str(&format!(
-                ", {money} {} on {}",
-                payment.currency, payment.paid_on
-            ));
-            if payment.settles {
-                text.push_str(", settled with it");
-            }
-        }
-        What::Case(case) => {
-            if let Some(name) = &case.name {
-                text.push_str(&format!(", {}", first_letter(name)));
-            }
-            if case.identity.is_some() {
-                text.push_str(", identity number");
-            }
-            if let Some(card) = &case.card {
-                text.push_str(&format!(", card {}", masked(&card.last4)));
-            }
-            let currency = case.currency.unwrap_or(Currency::CNY);
-            for (amount, e4) in Amount::ALL.into_iter().zip(case.amounts) {
-                if let Some(e4) = e4 {
-                    let money = Money { e4, currency };
-                    text.push_str(&format!(", {} {money} {currency}", amount.as_str()));
-                }
-            }
-            if let Some(days) = case.overdue_days {
-                text.push_str(&format!(", {days} days overdue"));
-            }
-            for name in case.fields.keys() {
-                text.push_str(&format!(", {name}"));
-            }
-            for person in &case.people {
-                text.push_str(&format!(
-                    "; {} {}",
-                    person.relation.as_str(),
-                    first_letter(&person.name)
-                ));
-                for number in &person.numbers {
-                    text.push_str(&format!(" {number}"));
-                }
-                if !person.addresses.is_empty() {
-                    text.push_str(&format!(" {} addresses", person.addresses.len()));
-                }
-            }
-        }
-    }
-    text
-}
-
-fn first_letter(name: &str) -> String {
-    name.chars()
-        .next()
-        .map(|c| format!("{c}*"))
-        .unwrap_or_default()
 }

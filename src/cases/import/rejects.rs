@@ -1,8 +1,10 @@
-//! Faulty rows in a file of their own: the columns of the file they came in and one that says what is wrong. Corrected, it
-//! can be imported as it is.
+//! Faulty rows in a file of their own: the columns of the file they came in and one that says what is wrong. It is written
+//! beside its place and put there when it is whole: until then whatever stands there stays, and nobody sees half of it.
 
 use std::{
     fs::File,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +19,20 @@ pub(super) struct Rejects {
     delimiter: u8,
     header_row: u64,
     before: Vec<Vec<String>>,
-    to: Option<csv::Writer<File>>,
+    to: Option<Growing>,
+}
+
+/// The file while it grows; taken away again unless it is put in its place.
+struct Growing {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        // In its place it has another name, and this one is gone.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Rejects {
@@ -61,30 +76,32 @@ impl Rejects {
             .collect();
         let record = self.record(cells, &said.join("; "));
         match &mut self.to {
-            Some(writer) => written(writer.write_record(record)).map_err(failed),
+            Some(growing) => written(growing.writer.write_record(record)).map_err(failed),
             None => Ok(()),
         }
     }
 
-    /// Makes sure that all of it is on the disk.
-    pub(super) fn finish(&mut self) -> Result<(), ImportError> {
-        if let (Some(mut writer), Some(path)) = (self.to.take(), self.path.clone()) {
-            writer
-                .flush()
-                .and_then(|()| writer.get_ref().sync_all())
-                .map_err(|source| ImportError::Rejects { path, source })?;
-        }
-        Ok(())
+    /// Puts the file in its place when all of it is on the disk; says whether there is one.
+    pub(super) fn finish(&mut self) -> Result<bool, ImportError> {
+        let (Some(mut growing), Some(path)) = (self.to.take(), self.path.clone()) else {
+            return Ok(false);
+        };
+        growing
+            .writer
+            .flush()
+            .and_then(|()| growing.writer.get_ref().sync_all())
+            .and_then(|()| std::fs::rename(&growing.path, &path))
+            .map_err(|source| ImportError::Rejects { path, source })?;
+        Ok(true)
     }
 
-    fn open(&self, path: &Path) -> std::io::Result<csv::Writer<File>> {
-        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    fn open(&self, path: &Path) -> std::io::Result<Growing> {
+        let beside = beside(path)?;
         let mut file = std::fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
-            .open(path)?;
+            .open(&beside)?;
         // Spreadsheets take a file without this mark for one in their own encoding.
         file.write_all("\u{feff}".as_bytes())?;
         // Empty lines above the heads were left out when they were read.
@@ -93,16 +110,20 @@ impl Rejects {
             "\n".repeat(lines.saturating_sub(self.before.len()))
                 .as_bytes(),
         )?;
-        let mut writer = csv::WriterBuilder::new()
+        let writer = csv::WriterBuilder::new()
             .flexible(true)
             .delimiter(self.delimiter)
             .from_writer(file);
+        let mut growing = Growing {
+            path: beside,
+            writer,
+        };
         for (index, cells) in self.before.iter().enumerate() {
             let last = index + 1 == self.before.len();
             let record = self.record(cells, if last { ERROR_HEAD } else { "" });
-            written(writer.write_record(record))?;
+            written(growing.writer.write_record(record))?;
         }
-        Ok(writer)
+        Ok(growing)
     }
 
     /// A row with its error behind it, and without the error it had before. A cell that a spreadsheet would take for a
@@ -113,12 +134,36 @@ impl Rejects {
             Some('=' | '+' | '-' | '@') => format!("'{cell}"),
             _ => cell.to_owned(),
         };
-        let mut record: Vec<String> = (0..heads.len())
-            .filter(|at| heads.get(*at).is_none_or(|head| head != ERROR_HEAD))
+        let own = heads.iter().position(|head| head == ERROR_HEAD);
+        // Values behind the last head stay where they are, for whoever corrects the row.
+        let width = heads.len().max(cells.len());
+        let mut record: Vec<String> = (0..width)
+            .filter(|at| Some(*at) != own)
             .map(|at| cells.get(at).map(|cell| safe(cell)).unwrap_or_default())
             .collect();
-        record.push(error.to_owned());
+        let place = heads.len() - usize::from(own.is_some());
+        record.insert(place.min(record.len()), error.to_owned());
         record
+    }
+}
+
+/// A name in the same folder that no other import at work has.
+fn beside(path: &Path) -> std::io::Result<PathBuf> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let problem = "there is something else of this name than a file";
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::AlreadyExists,
+            problem,
+        ));
+    }
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut name = std::ffi::OsString::from(name);
+    name.push(format!(".{}.part", std::process::id()));
+    let beside = path.with_file_name(name);
+    // Left over by a process of this number that was killed.
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(beside),
     }
 }
 

@@ -8,14 +8,14 @@ use tokio::sync::mpsc::Receiver;
 use super::{
     ImportError, Job, Mode, Placed, Report,
     finish::{apply, recover_locked, sweep},
-    plan::{self, Plan, Table},
+    plan::{self, Days, Plan, Table},
     reading::{Parsed, Told},
     rejects::Rejects,
 };
 use crate::{
     cases::{
         bind::Fault,
-        entry::{Entry, What},
+        entry::{Entry, TOGETHER, What},
         template::{Kind, Template},
     },
     clock::Clock,
@@ -52,6 +52,7 @@ pub(super) struct Import<'a> {
     clock: &'a Clock,
     client: Client,
     placed: Placed,
+    days: Days,
     template: Template,
     mode: Mode,
     actor: String,
@@ -71,6 +72,11 @@ impl<'a> Import<'a> {
             clock,
             client: job.client.clone(),
             placed: job.placed,
+            days: Days {
+                told: job.balance_on,
+                placed: job.placed.day(),
+                today: job.today,
+            },
             template: job.template.clone(),
             mode: job.mode,
             actor: job.actor.clone(),
@@ -90,7 +96,10 @@ impl<'a> Import<'a> {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<Report, ImportError> {
         self.read(rows, progress).await?;
-        self.rejects.finish()?;
+        self.report.rejects_written = self.rejects.finish()?;
+        if self.doomed {
+            return Err(ImportError::Faults(Box::new(self.report)));
+        }
         Ok(self.report)
     }
 
@@ -177,7 +186,7 @@ impl<'a> Import<'a> {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), ImportError> {
         self.read(rows, progress).await?;
-        self.rejects.finish()?;
+        self.report.rejects_written = self.rejects.finish()?;
         if self.doomed {
             let mut tx = self.db.begin().await?;
             imports::note_faults(&mut tx, id, &self.report.counts).await?;
@@ -225,8 +234,8 @@ impl<'a> Import<'a> {
                 }
                 Some(Told::Rows(rows)) => {
                     waiting.extend(rows);
-                    while waiting.len() >= self.pace.rows() as usize {
-                        let rest = waiting.split_off(self.pace.rows() as usize);
+                    while let Some(at) = cut(&waiting, self.pace.rows() as usize) {
+                        let rest = waiting.split_off(at);
                         self.piece(std::mem::replace(&mut waiting, rest)).await?;
                         progress(self.report.counts.read);
                     }
@@ -253,15 +262,10 @@ impl<'a> Import<'a> {
             }
         }
         while !waiting.is_empty() {
-            let at = waiting.len().min(self.pace.rows() as usize);
+            let at = cut(&waiting, self.pace.rows() as usize).unwrap_or(waiting.len());
             let rest = waiting.split_off(at);
             self.piece(std::mem::replace(&mut waiting, rest)).await?;
             progress(self.report.counts.read);
-        }
-        if self.doomed && self.report.import.is_none() {
-            return Err(ImportError::Faults(Box::new(std::mem::take(
-                &mut self.report,
-            ))));
         }
         Ok(())
     }
@@ -368,6 +372,7 @@ impl<'a> Import<'a> {
                 &self.table,
                 &entries,
                 import,
+                &self.days,
                 &mut identities,
             );
             planned.plans.extend(indexes.into_iter().zip(plans));
@@ -388,7 +393,9 @@ impl<'a> Import<'a> {
                 Plan::More { case, people } => {
                     more.extend(people.iter().map(|person| (*case, person)));
                 }
-                Plan::Change { line, change, .. } => staged.push((*line, json(change))),
+                Plan::Change { line, change, .. } | Plan::Confirmed { line, change } => {
+                    staged.push((*line, json(change)));
+                }
                 Plan::Joined | Plan::Same | Plan::Faulty(_) => {}
             }
         }
@@ -443,12 +450,25 @@ impl<'a> Import<'a> {
                         self.report.new_contact_points += numbers.sum::<usize>();
                     }
                 }
-                Plan::Same => self.report.counts.same += 1,
+                Plan::Same | Plan::Confirmed { .. } => self.report.counts.same += 1,
                 Plan::Faulty(faults) => self.reject(cells, faults)?,
             }
         }
         Ok(())
     }
+}
+
+/// Where a piece of about so many rows ends: behind the last of the rows of a case that are put together. `None`: nowhere
+/// yet, the rows to come may belong to it.
+fn cut(waiting: &[Parsed], rows: usize) -> Option<usize> {
+    let rows = rows.max(1);
+    let latest = rows + 2 * TOGETHER;
+    let apart = |at: &usize| match (waiting.get(at - 1), waiting.get(*at)) {
+        (Some(before), Some(behind)) => before.case.is_none() || before.case != behind.case,
+        _ => false,
+    };
+    let found = (rows..waiting.len().min(latest)).find(apart);
+    found.or_else(|| (waiting.len() >= latest).then_some(latest))
 }
 
 fn json(change: &Change) -> String {

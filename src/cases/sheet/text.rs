@@ -8,11 +8,13 @@ use std::{
 
 use encoding_rs::{Decoder, DecoderResult, GB18030, UTF_8, UTF_16BE, UTF_16LE};
 
-use super::{Bytes, Encoding, Gone, Options, SheetError, SheetRow, Sink};
+use super::{Bytes, Encoding, Gone, Options, SheetError, SheetRow, Sink, mixed, quotes::Quotes};
 
 /// The most bytes of one row: a quotation mark that is not closed would swallow the rest of the file.
 const MOST_OF_A_ROW: u64 = 1 << 20;
 const CHUNK: usize = 64 * 1024;
+const NOT_CLOSED: &str = "a quotation mark opens here that is never closed, so that the rows behind it are lost: close it, or take it \
+                          away";
 
 /// Reads all rows of a CSV file.
 pub(super) fn read(
@@ -30,8 +32,9 @@ pub(super) fn read(
     };
     bytes.seek(SeekFrom::Start(0)).map_err(|e| failed(0, &e))?;
     let budget = Rc::new(Cell::new(MOST_OF_A_ROW));
+    let opened = Rc::new(Cell::new(None));
     let source = Budgeted {
-        inner: Decoded::new(bytes, encoding),
+        inner: Quotes::new(Decoded::new(bytes, encoding), delimiter, opened.clone()),
         left: budget.clone(),
     };
     let mut reader = csv::ReaderBuilder::new()
@@ -47,20 +50,38 @@ pub(super) fn read(
             Ok(true) => {}
             Ok(false) => return Ok(Ok(())),
             Err(error) => {
+                if let Some(line) = opened.get() {
+                    return Err(SheetError::at(line, NOT_CLOSED));
+                }
                 return Err(match error.into_kind() {
                     csv::ErrorKind::Io(error) => failed(line, &error),
                     _ => SheetError::at(line, "this is not CSV"),
                 });
             }
         }
+        let swallowed = record
+            .iter()
+            .map(|cell| swallowed(cell, delimiter))
+            .enumerate()
+            .filter(|(_, count)| *count > 0);
         let row = SheetRow {
             line: record.position().map_or(line, csv::Position::line),
             cells: record.iter().map(|cell| cell.trim().to_owned()).collect(),
             faults: Vec::new(),
+            swallowed: swallowed.collect(),
         };
         if let Err(gone) = sink.push(row)? {
             return Ok(Err(gone));
         }
+    }
+}
+
+/// The delimiters of a cell that also holds a line break: as many as a row has, and it is likely to have swallowed one.
+fn swallowed(cell: &str, delimiter: u8) -> usize {
+    let cell = cell.trim();
+    match cell.contains('\n') {
+        true => cell.bytes().filter(|byte| *byte == delimiter).count(),
+        false => 0,
     }
 }
 
@@ -111,6 +132,17 @@ fn encoding(
     let mut last = 1;
     for candidate in candidates {
         match first_fault(bytes, candidate)? {
+            None if *candidate == GB18030 && told == Encoding::Auto => {
+                return match mixed::utf8_line(bytes).map_err(|e| failed(0, &e))? {
+                    None => Ok(candidate),
+                    Some(line) => Err(SheetError::at(
+                        line,
+                        format!(
+                            "this line is UTF-8, but line {last} is not: save the whole file as UTF-8, or name its encoding in the template"
+                        ),
+                    )),
+                };
+            }
             None => return Ok(candidate),
             Some(line) => last = line,
         }

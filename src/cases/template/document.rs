@@ -176,6 +176,13 @@ impl Template {
         if self.header_row == 0 || self.header_row > 100 {
             return Err(TemplateError("file.header_row must be 1 to 100".to_owned()));
         }
+        let owed = [Amount::Balance, Amount::Placed].map(To::Amount);
+        let has = |wanted: &To| self.columns.iter().any(|(to, _)| to == wanted);
+        if has(&To::BalanceOn) && !owed.iter().any(has) {
+            return Err(TemplateError(
+                "balance_on is the day of a balance, but no column goes to balance".to_owned(),
+            ));
+        }
         if self.kind == Kind::Repayments {
             needs(To::Payment, "payment")?;
             needs(To::Paid, "amount")?;
@@ -216,6 +223,7 @@ fn to(name: &str, cell: Option<CellType>, kind: Kind) -> Result<To, TemplateErro
         "name" => To::Name,
         "identity" => To::Identity,
         "card" => To::Card,
+        "balance_on" => To::BalanceOn,
         "overdue_days" => To::OverdueDays,
         "region" => To::Region,
         "state" if kind == Kind::Cases => To::State,
@@ -228,7 +236,7 @@ fn to(name: &str, cell: Option<CellType>, kind: Kind) -> Result<To, TemplateErro
                 _ => {
                     return wrong(format!(
                         "to = {other:?} is none of case, debtor, name, identity, card, currency, placed, balance, principal, \
-                         interest, fees, overdue_days, region, state (of new cases), fields.NAME"
+                         interest, fees, balance_on, overdue_days, region, state (of new cases), fields.NAME"
                     ));
                 }
             },

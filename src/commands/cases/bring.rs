@@ -1,4 +1,4 @@
-//! `ringfence cases import`, `imports` and `templates`.
+//! `ringfence cases import` and `imports`; the templates by which files are read are in `templates`.
 
 use std::{
     io::{IsTerminal as _, Read as _, Write},
@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use super::{ACTOR, Context, client, table};
+use super::{super::instant, ACTOR, Context, table};
 use crate::{
     cases::{
         entry::Reading,
@@ -17,11 +17,7 @@ use crate::{
         template::{self, Kind, Template},
     },
     phone::Region,
-    store::{
-        access::{self, Access},
-        clients, imports, templates,
-        users::hex,
-    },
+    store::{clients, imports, templates, users::hex},
 };
 
 /// Arguments of `ringfence cases import`.
@@ -41,6 +37,10 @@ pub struct ImportArgs {
     /// Day on which the client placed the lot, YYYY-MM-DD: recovery is reckoned from it; today if not told
     #[arg(long, value_name = "DATE")]
     pub placed_on: Option<jiff::civil::Date>,
+    /// Day for which the file tells balances, YYYY-MM-DD: only what was paid later is taken off; where neither this nor a row
+    /// says, it is today, and of a new case the day it was placed
+    #[arg(long, value_name = "DATE")]
+    pub balance_on: Option<jiff::civil::Date>,
     /// Name of the template by which it is read; `cases templates list` lists them
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
@@ -50,7 +50,8 @@ pub struct ImportArgs {
     /// What to do if rows are faulty
     #[arg(long, value_enum, default_value_t = FaultMode::AllOrNothing)]
     pub mode: FaultMode,
-    /// Write the faulty rows into this file, with what is wrong in a last column; corrected, it can be imported
+    /// Write the faulty rows into this file, with what is wrong in a last column; after --mode good-rows it can be corrected
+    /// and imported by itself
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
     /// Enter the client under this name if there is none with this code
@@ -73,7 +74,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Self::Cases => Kind::Cases,
             Self::Updates => Kind::Updates,
@@ -96,7 +97,7 @@ impl FileKind {
 pub enum FaultMode {
     /// Import nothing
     AllOrNothing,
-    /// Import the good rows
+    /// Import the good rows; of a case with a faulty row, none
     GoodRows,
 }
 
@@ -108,6 +109,22 @@ pub(super) async fn import(
     let shown = args.file.display();
     if args.placed_on.is_some() && args.kind != FileKind::Cases {
         anyhow::bail!("--placed-on is for files of cases: a batch is placed with them");
+    }
+    if args.balance_on.is_some() && args.kind == FileKind::Repayments {
+        anyhow::bail!("--balance-on is for files that tell balances");
+    }
+    let now_ms = context.clock.wall_ms();
+    let today = import::today(now_ms, &context.zone);
+    if args.balance_on.is_some_and(|day| day > today) {
+        anyhow::bail!("--balance-on: that day is yet to come");
+    }
+    if let Some(errors) = &args.errors
+        && one_file(&args.file, errors)
+    {
+        anyhow::bail!(
+            "--errors {}: that is the file to be imported; name another one, or its rows would be lost",
+            errors.display()
+        );
     }
     let region = match &args.region {
         Some(code) => Region::parse(code).with_context(|| format!("--region {code}"))?,
@@ -122,6 +139,10 @@ pub(super) async fn import(
     let (template, template_id) = find_template(context, client.id, args.kind.kind(), name).await?;
     let rows = sheet::open(&args.file.clone().into(), &template.options())
         .with_context(|| shown.to_string())?;
+    let again: import::Again = {
+        let (file, options) = (args.file.clone(), template.options());
+        Box::new(move || Ok(Box::new(sheet::open(&file.into(), &options)?)))
+    };
     let key = match template.has_secrets() {
         true => Some(context.field_key().await?.into()),
         false => None,
@@ -135,10 +156,13 @@ pub(super) async fn import(
         },
         client,
         batch: args.batch.clone(),
-        placed: Placed::told_or_today(args.placed_on, context.clock.wall_ms(), &context.zone),
+        placed: Placed::told_or_today(args.placed_on, now_ms, &context.zone),
+        balance_on: args.balance_on,
+        today,
         template,
         template_id,
         rows: Box::new(rows),
+        again: Some(again),
         file_name: file_name(&args.file),
         file_sha256: sha256,
         mode: match args.mode {
@@ -157,18 +181,36 @@ pub(super) async fn import(
     progress.end();
     let report = match done {
         Ok(report) => report,
-        Err(error @ ImportError::Faults(_)) => {
-            let hint = match &args.errors {
-                Some(path) => format!("the faulty rows are in {}", path.display()),
-                None => {
-                    "--errors FILE writes the faulty rows into a file to be corrected".to_owned()
-                }
-            };
+        Err(ImportError::Faults(report)) => {
+            let hint = refused(&report, args);
+            let error = ImportError::Faults(report);
             return Err(error).with_context(|| format!("{shown} ({hint})"));
         }
         Err(error) => return Err(error).with_context(|| shown.to_string()),
     };
     print(&report, args, out)
+}
+
+/// What to do about a file of which nothing was imported. Its error file holds the faulty rows and nothing else: whoever
+/// corrects and imports that one alone has imported a few rows and believes it was the whole file.
+fn refused(report: &Report, args: &ImportArgs) -> String {
+    let again = "correct the rows in the original and import it again, or import the original with --mode good-rows";
+    match &args.errors {
+        Some(errors) if report.rejects_written => format!(
+            "{again} and then {}, which holds the faulty rows and no others, corrected",
+            errors.display()
+        ),
+        _ => format!("{again}; --errors FILE writes the faulty rows into a file"),
+    }
+}
+
+/// Whether two names are of one file.
+fn one_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
 }
 
 fn print(report: &Report, args: &ImportArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
@@ -210,6 +252,13 @@ fn print(report: &Report, args: &ImportArgs, out: &mut (dyn Write + Send)) -> an
             report.settled
         )?;
     }
+    if report.in_balance > 0 {
+        writeln!(
+            out,
+            "{} payments were made by the day for which the balance was told: it holds them already, they are not taken off it",
+            report.in_balance
+        )?;
+    }
     if report.doubtful_cards > 0 {
         writeln!(
             out,
@@ -223,14 +272,15 @@ fn print(report: &Report, args: &ImportArgs, out: &mut (dyn Write + Send)) -> an
     if report.more_faults > 0 {
         writeln!(out, "  and {} more", report.more_faults)?;
     }
-    if counts.faulty > 0
-        && let Some(path) = &args.errors
-    {
-        writeln!(
-            out,
-            "the faulty rows are in {}; correct them and import that file",
-            path.display()
-        )?;
+    if let (true, Some(path)) = (report.rejects_written, &args.errors) {
+        let then = match args.preview {
+            true => refused(report, args),
+            false => format!(
+                "the rows that were left out are in {}: correct them and import that file",
+                path.display()
+            ),
+        };
+        writeln!(out, "{then}")?;
     }
     if let Some(import) = report.import {
         writeln!(out, "import {import}")?;
@@ -355,12 +405,16 @@ pub(super) async fn imports(
     let lines = imports::list(&mut tx, limit).await?;
     tx.rollback().await?;
     let mut table = table(&[
-        "import", "client", "kind", "batch", "file", "state", "rows", "new", "changed", "same",
-        "faulty", "by",
+        "import", "begun", "ended", "client", "kind", "batch", "file", "state", "rows", "new",
+        "changed", "same", "faulty", "by",
     ]);
     for line in lines {
         table.add_row([
             line.id.to_string(),
+            instant(line.started_at_ms, &context.zone),
+            line.ended_at_ms
+                .map(|at_ms| instant(at_ms, &context.zone))
+                .unwrap_or_default(),
             line.client,
             line.kind,
             line.batch,
@@ -375,133 +429,4 @@ pub(super) async fn imports(
         ]);
     }
     Ok(writeln!(out, "{table}")?)
-}
-
-/// Arguments of `ringfence cases templates`.
-#[derive(Debug, Args)]
-pub struct TemplatesArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: TemplatesCommand,
-}
-
-/// What to do with templates.
-#[derive(Debug, Subcommand)]
-pub enum TemplatesCommand {
-    /// List the templates: those entered, and those that come with the program
-    List,
-    /// Print a template that comes with the program, to be copied and changed
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Say whether a template can be used
-    Check {
-        /// The file
-        file: PathBuf,
-    },
-    /// Enter a template; the newest of its name counts
-    Add {
-        /// The file
-        file: PathBuf,
-        /// Code of the client whose files it reads; every client without one of its own if not told
-        #[arg(long, value_name = "CODE")]
-        client: Option<String>,
-    },
-}
-
-pub(super) async fn templates(
-    args: TemplatesArgs,
-    context: &Context<'_>,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    match args.command {
-        TemplatesCommand::List => {
-            let mut tx = context.db.read().await?;
-            let lines = templates::list(&mut tx).await?;
-            tx.rollback().await?;
-            let mut table = table(&["kind", "name", "client", "version", "by"]);
-            for line in lines {
-                let client = if line.client.is_empty() {
-                    "all".to_owned()
-                } else {
-                    line.client
-                };
-                table.add_row([
-                    line.kind,
-                    line.name,
-                    client,
-                    line.version.to_string(),
-                    line.created_by,
-                ]);
-            }
-            for (name, text) in template::SHIPPED {
-                let kind = Template::parse(text)?.kind.as_str().to_owned();
-                let by = "comes with the program";
-                table.add_row([kind.as_str(), name, "all", "", by]);
-            }
-            Ok(writeln!(out, "{table}")?)
-        }
-        TemplatesCommand::Show { name } => match template::shipped(&name) {
-            Some(text) => Ok(write!(out, "{text}")?),
-            None => anyhow::bail!("no template of this name comes with the program"),
-        },
-        TemplatesCommand::Check { file } => {
-            let (template, _) = read_template(&file)?;
-            Ok(writeln!(
-                out,
-                "the template {} for {} can be used",
-                template.name,
-                template.kind.as_str()
-            )?)
-        }
-        TemplatesCommand::Add { file, client: code } => {
-            let (template, text) = read_template(&file)?;
-            let now_ms = context.clock.wall_ms();
-            let mut tx = context.db.begin().await?;
-            let client_id = match &code {
-                Some(code) => Some(client(&mut tx, code).await?.id),
-                None => None,
-            };
-            let (id, version) = templates::add(
-                &mut tx,
-                client_id,
-                template.kind.as_str(),
-                &template.name,
-                &text,
-                ACTOR,
-                now_ms,
-            )
-            .await?;
-            let access = Access {
-                at_ms: now_ms,
-                actor: ACTOR,
-                action: "template.add",
-                object: &id.to_string(),
-                client_id,
-                detail: serde_json::json!({ "kind": template.kind.as_str(), "name": template.name, "version": version }),
-            };
-            access::log(&mut tx, &access).await?;
-            tx.commit().await?;
-            Ok(writeln!(
-                out,
-                "template {} for {}, version {version}",
-                template.name,
-                template.kind.as_str()
-            )?)
-        }
-    }
-}
-
-fn read_template(file: &Path) -> anyhow::Result<(Template, String)> {
-    let shown = file.display();
-    let mut text = String::new();
-    std::fs::File::open(file)
-        .and_then(|file| {
-            file.take(template::MOST_BYTES as u64 + 1)
-                .read_to_string(&mut text)
-        })
-        .with_context(|| format!("cannot read {shown}"))?;
-    let template = Template::parse(&text).with_context(|| shown.to_string())?;
-    Ok((template, text))
 }

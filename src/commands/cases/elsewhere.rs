@@ -7,7 +7,7 @@ use crate::{
     cases::{
         entry::Reading,
         foreign,
-        import::{ImportError, Placed},
+        import::{ImportError, Placed, today},
     },
     store,
 };
@@ -18,7 +18,10 @@ pub(super) async fn check(
 ) -> anyhow::Result<()> {
     refuse_sqlite(context)?;
     let mut tx = context.db.read().await?;
-    let problems = store::foreign::check(&mut tx).await?;
+    let (mut problems, _) = store::foreign::check_views(&mut tx).await?;
+    if problems.is_empty() {
+        problems = store::foreign::check_rows(&mut tx, "").await?;
+    }
     tx.rollback().await?;
     for problem in &problems {
         writeln!(out, "{problem}")?;
@@ -41,11 +44,7 @@ pub(super) async fn pull(
     refuse_sqlite(context)?;
     let mut tx = context.db.read().await?;
     let client = client(&mut tx, code).await?;
-    let problems = store::foreign::check(&mut tx).await?;
     tx.rollback().await?;
-    if let Some(problem) = problems.first() {
-        anyhow::bail!("{problem}; `ringfence cases check` names everything");
-    }
     let template = foreign::template()?;
     // Made now if there is none; each import then opens it.
     context.field_key().await?;
@@ -63,7 +62,10 @@ pub(super) async fn pull(
         &context.clock,
         &client,
         &template,
-        Placed::told_or_today(placed_on, context.clock.wall_ms(), &context.zone).assumed(),
+        (
+            Placed::told_or_today(placed_on, context.clock.wall_ms(), &context.zone).assumed(),
+            today(context.clock.wall_ms(), &context.zone),
+        ),
         ACTOR,
         reading,
     )
@@ -85,14 +87,19 @@ pub(super) async fn pull(
     for (batch, error) in &pulled.failed {
         writeln!(out, "batch {batch}: {error}")?;
     }
+    for problem in &pulled.problems {
+        writeln!(out, "left out: {problem}")?;
+    }
     if !pulled.failed.is_empty() {
         anyhow::bail!(
             "{} batches were not brought in, see above",
             pulled.failed.len()
         );
     }
-    if faulty > 0 {
-        anyhow::bail!("{faulty} rows were left out: correct them where the cases are kept");
+    if faulty > 0 || !pulled.problems.is_empty() {
+        anyhow::bail!(
+            "everything else was brought in, but rows were left out, see above: correct them where the cases are kept"
+        );
     }
     Ok(())
 }

@@ -193,6 +193,7 @@ pub(super) async fn show(
     for (amount, e4) in Amount::ALL.into_iter().zip(detail.amounts) {
         lines.push((amount.as_str(), money(e4)));
     }
+    lines.push(("owed as of", detail.balance_on.unwrap_or_default()));
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{name:10} {value}")?;
     }

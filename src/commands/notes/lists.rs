@@ -4,8 +4,15 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
+use jiff::tz::TimeZone;
 
-use super::{super::ACTOR, client};
+use super::{
+    super::{
+        ACTOR, instant,
+        stored_templates::{self, WhichTemplate},
+    },
+    client,
+};
 use crate::{
     agent::{Disposition, Effect},
     cases::{
@@ -68,6 +75,10 @@ pub enum TemplatesCommand {
     },
     /// List the templates
     List,
+    /// Print a template that was entered
+    Show(WhichTemplate),
+    /// Withdraw a version that was entered by mistake: the one before it counts again
+    Withdraw(WhichTemplate),
     /// Print the one we bring, to begin with
     Sample,
 }
@@ -149,21 +160,36 @@ pub(super) async fn templates(
     command: TemplatesCommand,
     db: &Db,
     now_ms: i64,
+    zone: &TimeZone,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match command {
         TemplatesCommand::Sample => Ok(write!(out, "{SHIPPED}")?),
+        TemplatesCommand::Show(which) => {
+            match stored_templates::show(&which, &[note_export::KIND], db, out).await? {
+                true => Ok(()),
+                false => bail!(
+                    "there is no such template; `notes templates list` lists them with their clients, `sample` prints ours"
+                ),
+            }
+        }
+        TemplatesCommand::Withdraw(which) => {
+            stored_templates::withdraw(&which, &[note_export::KIND], db, now_ms, out).await
+        }
         TemplatesCommand::List => {
             let mut tx = db.read().await?;
             let list = store::templates::list(&mut tx).await?;
             tx.rollback().await?;
-            let mut table = super::super::table(["client", "name", "version", "by"]);
+            let mut table = super::super::table(["client", "name", "version", "by", "withdrawn"]);
             for one in list.into_iter().filter(|one| one.kind == note_export::KIND) {
                 table.add_row([
                     one.client,
                     one.name,
                     one.version.to_string(),
                     one.created_by,
+                    one.withdrawn_at_ms
+                        .map(|at_ms| instant(at_ms, zone))
+                        .unwrap_or_default(),
                 ]);
             }
             Ok(writeln!(out, "{table}")?)

@@ -35,7 +35,7 @@ on_both! {
             let clock = clock();
             let mut import = Import::new(&test.db, &clock, &job);
             let id = import.begin(Some(batch), None, "f", "0").await.unwrap();
-            import.read(reading::start(job.rows, job.template, job.reading.into()), &mut |_| {}).await.unwrap();
+            import.read(reading::start(job.rows, None, job.template, job.reading.into()), &mut |_| {}).await.unwrap();
             assert_eq!(seen(&test).await, count, "an import that is not decided is seen");
             if decided {
                 let mut tx = test.db.begin().await.unwrap();

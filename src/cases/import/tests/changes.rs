@@ -92,7 +92,8 @@ on_both! {
 
     async fn a_repayment_that_settles_ends_the_case_and_its_callbacks(test: Test) {
         let keys = keys();
-        bring(&test, keys.path(), file("credit-card", CARD)).await.unwrap();
+        let placed = Some("2026-11-01".parse().unwrap());
+        bring(&test, keys.path(), File { placed, ..file("credit-card", CARD) }).await.unwrap();
         execute(&test, "INSERT INTO agents (code, name, extension, created_at_ms) VALUES ('A1', 'A', '8001', 0)").await;
         execute(&test, "INSERT INTO callbacks (case_id, contact_point_id, agent_id, due_at_ms, state, created_at_ms, created_by, changed_at_ms)
             SELECT p.case_id, MIN(p.id), (SELECT id FROM agents), 5, 'queued', 0, 't', 0 FROM contact_points p GROUP BY p.case_id").await;
@@ -160,5 +161,80 @@ on_both! {
         let done = bring(&test, keys.path(), file("updates", update)).await.unwrap();
         assert_eq!((done.counts.same, done.settled), (3, 0));
         assert_eq!(dump(&test).await, before);
+    }
+
+    async fn money_that_is_told_as_a_balance_and_as_a_payment_counts_once_in_either_order(test: Test) {
+        let keys = keys();
+        let cases = "案件编号,客户号,姓名,委案金额\nC1,D1,N,1000\nC2,D2,M,1000\nC3,D3,K,1000\n";
+        let placed = Some("2026-11-01".parse().unwrap());
+        bring(&test, keys.path(), File { placed, ..file("credit-card", cases) }).await.unwrap();
+        let paid = "案件编号,流水号,还款金额,还款日期\nC1,P1,500,2026-11-10\nC2,P2,500,2026-11-10\n";
+        let told = "案件编号,最新欠款,欠款日期\nC1,500,2026-11-12\nC2,500,2026-11-12\n";
+        let owed = async || {
+            let mut tx = test.db.read().await.unwrap();
+            let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+            let mut all = Vec::new();
+            for line in lines {
+                let detail = cases::detail(&mut tx, line.case.id).await.unwrap().unwrap();
+                all.push((line.case.state == CaseState::Settled, detail.amounts[1] / 10_000, detail.repaid_e4 / 10_000));
+            }
+            all
+        };
+        let only = |text: &str, case: &str| -> String {
+            let kept = text.lines().enumerate().filter(|(at, line)| *at == 0 || line.starts_with(case));
+            kept.map(|(_, line)| format!("{line}\n")).collect()
+        };
+        // C1: the payment first. C2: the balance first.
+        bring(&test, keys.path(), file("repayments", &only(paid, "C1"))).await.unwrap();
+        assert_eq!(owed().await[0], (false, 500, 500));
+        bring(&test, keys.path(), file("updates", told)).await.unwrap();
+        let done = bring(&test, keys.path(), file("repayments", paid)).await.unwrap();
+        assert_eq!((done.counts.new, done.counts.same, done.in_balance, done.settled), (1, 1, 1, 0));
+        assert_eq!(owed().await, [(false, 500, 500), (false, 500, 500), (false, 1000, 0)]);
+        // On the day of the balance: it holds the payment. A day later it does not.
+        let rest = "案件编号,流水号,还款金额,还款日期\nC1,P3,500,2026-11-12\nC2,P4,500,2026-11-13\nC3,P5,1000,2026-10-30\n";
+        let done = bring(&test, keys.path(), file("repayments", rest)).await.unwrap();
+        assert_eq!((done.in_balance, done.settled), (2, 1));
+        assert_eq!(owed().await, [(false, 500, 1000), (true, 0, 1000), (false, 1000, 1000)]);
+        // A row that says so settles whatever the balance is.
+        let told = "案件编号,流水号,还款金额,还款日期,是否结清\nC3,P6,1,2026-10-31,是\n";
+        assert_eq!(bring(&test, keys.path(), file("repayments", told)).await.unwrap().settled, 1);
+    }
+
+    async fn a_balance_of_an_earlier_day_takes_nothing_back_that_was_paid_since(test: Test) {
+        let keys = keys();
+        let cases = "案件编号,客户号,姓名,委案金额\nC1,D1,N,1000\n";
+        let placed = Some("2026-11-01".parse().unwrap());
+        bring(&test, keys.path(), File { placed, ..file("credit-card", cases) }).await.unwrap();
+        let paid = "案件编号,流水号,还款金额,还款日期\nC1,P1,300,2026-11-10\nC1,P2,200,2026-11-20\n";
+        bring(&test, keys.path(), file("repayments", paid)).await.unwrap();
+        let shown = async || {
+            let mut tx = test.db.read().await.unwrap();
+            let lines = cases::list(&mut tx, CaseId::new(0), 9).await.unwrap();
+            let detail = cases::detail(&mut tx, lines[0].case.id).await.unwrap().unwrap();
+            (detail.amounts[1] / 10_000, detail.balance_on.unwrap())
+        };
+        assert_eq!(shown().await, (500, "2026-11-01".to_owned()));
+        // Told of the 15th, with interest: only the payment of the 20th is not in it.
+        let day = |day: &str| Some(day.parse().unwrap());
+        let told = "案件编号,最新欠款\nC1,710\n";
+        let update = async |on: &str, text: &str| {
+            bring(&test, keys.path(), File { balance_on: day(on), ..file("updates", text) }).await.unwrap().counts
+        };
+        assert_eq!(update("2026-11-15", told).await.changed, 1);
+        assert_eq!(shown().await, (510, "2026-11-15".to_owned()));
+        let before = dump(&test).await;
+        assert_eq!(update("2026-11-15", told).await.same, 1);
+        assert_eq!(update("2026-11-09", "案件编号,最新欠款\nC1,1000\n").await.same, 1);
+        assert_eq!(dump(&test).await, before, "older news is none");
+        // The same amount of a later day: nothing is noted, but a late payment of the days between is in it.
+        assert_eq!(update("2026-11-21", "案件编号,最新欠款\nC1,510\n").await.changed, 1);
+        assert_eq!(update("2026-11-22", "案件编号,最新欠款\nC1,510\n").await.same, 1);
+        assert_eq!(shown().await, (510, "2026-11-22".to_owned()));
+        let late = "案件编号,流水号,还款金额,还款日期\nC1,P3,510,2026-11-22\n";
+        assert_eq!(bring(&test, keys.path(), file("repayments", late)).await.unwrap().settled, 0);
+        let refused = "案件编号,最新欠款,欠款日期\nC1,0,2036-11-22\n";
+        let refused = bring(&test, keys.path(), file("updates", refused)).await.unwrap_err();
+        assert!(faults(refused)[0].2.contains("yet to come"));
     }
 }

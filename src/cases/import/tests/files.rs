@@ -78,6 +78,50 @@ on_both! {
         assert_eq!(states, [(State::Refused, 2), (State::Done, 2), (State::Done, 0)]);
     }
 
+    async fn of_a_case_with_a_faulty_row_nothing_enters_until_it_is_corrected(test: Test) {
+        let (keys, dir) = (keys(), tempfile::tempdir().unwrap());
+        let rejects = dir.path().join("errors.csv");
+        // M2 would enter with nothing owed, M3 open; the rows of M3 stand apart.
+        let text = "case,debtor,name,balance,state,relation,number\n\
+            M3,D3,K,,,debtor,13600136000\nM1,D1,N,7,,debtor,13800138000\nM2,D2,M,500,,debtor,xx\n\
+            M2,D2,M,,,debtor,13500135000\nM3,D3,K,9,closed,debtor,yy\n";
+        let good = File { mode: Mode::GoodRows, rejects: Some(&rejects), ..file(WITH_STATE, text) };
+        let done = bring(&test, keys.path(), good).await.unwrap();
+        assert_eq!((done.new_cases, done.counts.faulty, done.rejects_written), (1, 4, true));
+        let problems: Vec<_> = done.faults.iter().map(ToString::to_string).collect();
+        assert!(problems[0].contains("line 2: line 6 of the same case is faulty"), "{problems:?}");
+        let cases = async || {
+            let lines = dump(&test).await.into_iter().filter(|line| line.starts_with("case "));
+            lines.map(|line| line.split(' ').skip(1).take(6).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        assert_eq!(cases().await, ["M1 D1 B1 open 70000 70000"]);
+        let corrected = std::fs::read_to_string(&rejects).unwrap().replace("xx", "13500135001").replace("yy", "13600136001");
+        let refused = bring(&test, keys.path(), file(WITH_STATE, &corrected)).await.unwrap_err();
+        assert!(faults(refused)[0].2.contains("silent about this"), "the rows of M3 still stand apart");
+        let mut lines: Vec<_> = corrected.lines().collect();
+        lines[1..].sort();
+        let rest = bring(&test, keys.path(), file(WITH_STATE, &lines.join("\n"))).await.unwrap();
+        assert_eq!((rest.new_cases, rest.new_contact_points), (2, 4));
+        assert_eq!(cases().await, [
+            "M1 D1 B1 open 70000 70000", "M2 D2 B1 open 5000000 5000000", "M3 D3 B1 closed 90000 90000",
+        ]);
+    }
+
+    async fn rows_of_a_case_are_put_together_wherever_a_piece_ends(test: Test) {
+        let keys = keys();
+        let mut text = "case,debtor,name,balance,state,relation,number\n".to_owned();
+        for case in 0..150 {
+            for row in 0..3 {
+                let balance = if row == 2 { "5" } else { "" };
+                text.push_str(&format!("C{case:03},D{case},N,{balance},,debtor,138{:08}\n", 20_000_000 + case * 3 + row));
+            }
+        }
+        let done = bring(&test, keys.path(), file(WITH_STATE, &text)).await.unwrap();
+        assert_eq!((done.new_cases, done.counts.new, done.new_contact_points), (150, 450, 450));
+        let told = dump(&test).await.into_iter().filter(|line| line.starts_with("case ") && line.contains(" 50000 50000 "));
+        assert_eq!(told.count(), 150);
+    }
+
     async fn a_contradiction_with_what_is_stored_imports_nothing(test: Test) {
         let keys = keys();
         bring(&test, keys.path(), file("simple", SIMPLE)).await.unwrap();

@@ -34,6 +34,8 @@ struct File<'a> {
     mode: Mode,
     preview: bool,
     rejects: Option<&'a Path>,
+    balance_on: Option<Date>,
+    placed: Option<Date>,
 }
 
 const SIMPLE: &str = "\u{feff}case,debtor,name,relation,number\n\
@@ -74,6 +76,8 @@ fn file<'a>(template: &'a str, text: &'a str) -> File<'a> {
         mode: Mode::AllOrNothing,
         preview: false,
         rejects: None,
+        balance_on: None,
+        placed: None,
     }
 }
 
@@ -106,10 +110,13 @@ fn job(client: Client, template: &str, rows: RowSource) -> Job {
         },
         batch: (template.kind == Kind::Cases).then(|| "B1".to_owned()),
         placed: placed(),
+        balance_on: None,
+        today: today(NOW_MS, &TimeZone::UTC),
         client,
         template,
         template_id: None,
         rows,
+        again: None,
         file_name: "file.csv".into(),
         file_sha256: "0".into(),
         mode: Mode::AllOrNothing,
@@ -133,6 +140,10 @@ async fn bring(test: &Test, keys: &Path, file: File<'_>) -> Result<Report, Impor
     job.mode = file.mode;
     job.preview = file.preview;
     job.rejects = file.rejects.map(Path::to_owned);
+    job.balance_on = file.balance_on;
+    job.placed = file.placed.map_or(job.placed, Placed::Told);
+    let (template, bytes) = (file.template.to_owned(), file.bytes.to_owned());
+    job.again = Some(Box::new(move || Ok(rows_of(&template, &bytes))));
     run(&test.db, &clock(), job, &mut |_| {}).await
 }
 
