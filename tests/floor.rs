@@ -203,6 +203,36 @@ fn a_day_on_the_floor(database: Database) {
     assert_eq!(send(&web, "POST", &report, lead, &told).status, 409);
     let now_ms = entered.json()["occurred_at_ms"].as_i64().unwrap();
 
+    // A list of case numbers is dealt too; what is not there is named.
+    let listed = json!({"method": "even_count", "client": "bank", "references": ["C1", "C9"], "agents": ["A1"]});
+    let plan = send(&web, "POST", "/api/v1/allocations", lead, &listed);
+    assert_eq!(
+        (plan.status, &plan.json()["left_out"]),
+        (201, &json!(["C9"])),
+        "{}",
+        plan.text()
+    );
+    let unknown =
+        json!({"method": "even_count", "client": "moon", "references": ["C1"], "agents": ["A1"]});
+    assert_eq!(
+        send(&web, "POST", "/api/v1/allocations", lead, &unknown).status,
+        404
+    );
+
+    // What was closed by mistake is open again; of settled ones each is named.
+    let bulk = |body: serde_json::Value| {
+        let done = send(&web, "POST", "/api/v1/cases/bulk", lead, &body);
+        (done.status, done.json()["changed"].clone())
+    };
+    let one = |action: &str| json!({"action": action, "reason": "a mistake", "client": "bank", "references": ["C1"]});
+    assert_eq!(bulk(one("close")), (200, json!(1)));
+    assert_eq!(bulk(one("reopen")), (200, json!(1)));
+    let filtered =
+        json!({"action": "reopen", "settled": true, "reason": "x", "cases": {"client": "bank"}});
+    assert_eq!(bulk(filtered).0, 400);
+    let strange = json!({"action": "close", "settled": true, "reason": "x", "client": "bank", "references": ["C1"]});
+    assert_eq!(bulk(strange).0, 400);
+
     // A paused case is not called, not even by a callback: it ends with the receipt of the refusal.
     let pause = json!({"action": "pause", "reason": "the client asked", "client": "bank", "references": ["C2", "C9"]});
     assert_eq!(

@@ -40,9 +40,15 @@ struct RequestBody {
     /// `match`, `even_count`, `even_amount`, `even_both`, `cumulative` or `manual`.
     method: String,
     /// Which cases; only open ones where it does not say. All members are optional: `client`, `batch`, `state`, `bucket`,
-    /// `region`, `mark`, `currency`, `from_e4`, `to_e4` (amount owed in ten-thousandths), `agent`, `team`, `unallocated`.
+    /// `region`, `mark`, `currency`, `from_e4`, `to_e4` (amount owed in ten-thousandths), `agent`, `team`, `unallocated`,
+    /// `case_type`, `from_days`, `to_days` (overdue at placement), `placed_from`, `placed_to` (days on which the batch was
+    /// placed), `not_followed_since_ms`, `fields` (the client's own, by their names).
     #[schema(value_type = Object)]
     cases: Option<serde_json::Value>,
+    /// Or: code of the client whose cases `references` names; of `cases` only `state` may be there then.
+    client: Option<String>,
+    /// The client's case numbers.
+    references: Option<Vec<String>>,
     /// Employee numbers of those who get them.
     agents: Option<Vec<String>>,
     /// Codes of teams, whose active agents get them.
@@ -71,6 +77,9 @@ struct AllocationBody {
     request: serde_json::Value,
     /// What each receiver gets.
     totals: Vec<TotalBody>,
+    /// Of a plan just made: the case numbers of its list of which there is no case, or none in the state that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 /// What one receiver gets.
@@ -132,6 +141,7 @@ impl AllocationBody {
                     applied: total.applied,
                 })
                 .collect(),
+            left_out: Vec::new(),
         }
     }
 }
@@ -158,6 +168,7 @@ impl From<Outcome> for OutcomeBody {
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such client among yours", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
@@ -170,15 +181,14 @@ async fn plan(
     Body { value: request, .. }: Body<Request>,
 ) -> Result<(StatusCode, Json<AllocationBody>), Problem> {
     caller.must(Right::DealCases)?;
-    let (id, totals) =
+    let planned =
         allocate::plan(&app.db, &app.clock, &request, Some(&caller), &caller.name).await?;
     let mut tx = app.db.read().await?;
-    let stored = store::allocations::by_id(&mut tx, id).await?;
+    let stored = store::allocations::by_id(&mut tx, planned.id).await?;
     let stored = stored.ok_or(AllocateError::NotFound)?;
-    Ok((
-        StatusCode::CREATED,
-        Json(AllocationBody::of(stored, totals)),
-    ))
+    let mut body = AllocationBody::of(stored, planned.totals);
+    body.left_out = planned.left_out;
+    Ok((StatusCode::CREATED, Json(body)))
 }
 
 /// An allocation with its totals.
@@ -267,6 +277,8 @@ impl From<AllocateError> for Problem {
     fn from(error: AllocateError) -> Self {
         match error {
             AllocateError::NotFound => Self::absent("allocation"),
+            AllocateError::NoClient => Self::absent("client"),
+            AllocateError::List => Self::Invalid(error.to_string()),
             AllocateError::State(_) => Self::Conflict(error.to_string()),
             AllocateError::Unknown { what, .. } => Self::Unprocessable(format!(
                 "one of the {what}s that are named does not exist or has left"

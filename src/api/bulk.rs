@@ -1,4 +1,4 @@
-//! `/api/v1/cases/bulk`: pause, resume, return, close or mark many cases at once, with the reason.
+//! `/api/v1/cases/bulk`: pause, resume, return, close, reopen or mark many cases at once, with the reason.
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BulkBody {
-    /// `pause`, `resume`, `return`, `close` or `mark`.
+    /// `pause`, `resume`, `return`, `close`, `reopen` (what was returned or closed by mistake) or `mark`.
     action: String,
     /// Why.
     reason: String,
     /// Of a pause: it ends by itself then, milliseconds UTC. Left out: when somebody resumes.
     until_ms: Option<i64>,
+    /// Of `reopen`: settled ones too; only with `references`, for a person decides that of each.
+    settled: Option<bool>,
     /// Of `mark`: `red`, `orange`, `yellow`, `green`, `blue`, `purple`; empty takes it away.
     mark: Option<String>,
     /// Which cases, as in an allocation; at least one member.
@@ -82,18 +84,29 @@ async fn act(
 ) -> Result<Json<DoneBody>, Problem> {
     caller.must(Right::DealCases)?;
     let invalid = |text: &str| Err(Problem::Invalid(text.into()));
-    let act = match (body.action.as_str(), body.until_ms, &body.mark) {
-        ("pause", until_ms, None) => Act::Pause { until_ms },
-        ("resume", None, None) => Act::Resume,
-        ("return", None, None) => Act::Return,
-        ("close", None, None) => Act::Close,
-        ("mark", None, Some(mark)) => Act::Mark(mark),
-        ("mark", _, None) => return invalid("mark: say which; empty takes the mark away"),
-        ("pause" | "resume" | "return" | "close" | "mark", ..) => {
-            return invalid("until_ms is for pause, mark is for mark");
+    let act = match (
+        body.action.as_str(),
+        body.until_ms,
+        &body.mark,
+        body.settled,
+    ) {
+        ("pause", until_ms, None, None) => Act::Pause { until_ms },
+        ("resume", None, None, None) => Act::Resume,
+        ("return", None, None, None) => Act::Return,
+        ("close", None, None, None) => Act::Close,
+        ("reopen", None, None, settled) => Act::Reopen {
+            settled: settled == Some(true),
+        },
+        ("mark", None, Some(mark), None) => Act::Mark(mark),
+        ("mark", _, None, _) => return invalid("mark: say which; empty takes the mark away"),
+        ("pause" | "resume" | "return" | "close" | "reopen" | "mark", ..) => {
+            return invalid("until_ms is for pause, mark is for mark, settled is for reopen");
         }
-        _ => return invalid("action: one of pause, resume, return, close, mark"),
+        _ => return invalid("action: one of pause, resume, return, close, reopen, mark"),
     };
+    if body.settled == Some(true) && body.references.is_none() {
+        return invalid("settled: name the cases one by one with client and references");
+    }
     let mut tx = app.db.read().await?;
     let (selected, unknown, client) = match (body.cases, body.client, body.references) {
         (Some(filter), None, None) if filter != CaseFilter::default() => {

@@ -45,6 +45,12 @@ pub struct Request {
     /// Which cases; only open ones where it does not say.
     #[serde(default)]
     pub cases: CaseFilter,
+    /// Or: code of the client whose cases `references` names; `cases` may then say their state.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client: String,
+    /// The client's case numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
     /// Employee numbers of those who get them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
@@ -70,6 +76,12 @@ pub enum AllocateError {
         /// As it was written.
         code: String,
     },
+    /// A list with other filters, or without the client.
+    #[error("name either filters, or a client and its case numbers")]
+    List,
+    /// The client of a list.
+    #[error("there is no such client")]
+    NoClient,
     /// Nothing to allocate.
     #[error("no case is selected")]
     NoCases,
@@ -98,6 +110,17 @@ pub enum AllocateError {
     Store(#[from] store::Error),
 }
 
+/// What was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The allocation.
+    pub id: AllocationId,
+    /// What each receiver would get.
+    pub totals: Vec<Total>,
+    /// Case numbers of the list that are not in it: there is no such case, or it is not in the state that was asked for.
+    pub left_out: Vec<String>,
+}
+
 /// What was carried out or undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -111,7 +134,7 @@ pub struct Outcome {
     pub longest_ms: u64,
 }
 
-/// Plans, writes the plan, and gives its id and what each receiver would get. `viewer` `None`: the command line.
+/// Plans, writes the plan, and says what each receiver would get. `viewer` `None`: the command line.
 ///
 /// # Errors
 /// [`AllocateError`].
@@ -121,9 +144,10 @@ pub async fn plan(
     request: &Request,
     viewer: Option<&User>,
     actor: &str,
-) -> Result<(AllocationId, Vec<Total>), AllocateError> {
+) -> Result<Planned, AllocateError> {
     let mut tx = db.read().await?;
-    let job = job(&mut tx, request, viewer).await?;
+    let (selected, left_out) = selected(&mut tx, request, viewer).await?;
+    let job = job(&mut tx, request, selected).await?;
     tx.rollback().await?;
     let plan = tokio::task::spawn_blocking(move || allocation::plan(&job))
         .await
@@ -131,7 +155,12 @@ pub async fn plan(
     let lock = lock(db).await?;
     let planned = plan_locked(db, clock, request, &plan, actor).await;
     lock.release().await;
-    planned
+    let (id, totals) = planned?;
+    Ok(Planned {
+        id,
+        totals,
+        left_out,
+    })
 }
 
 async fn plan_locked(
@@ -397,11 +426,42 @@ async fn log(
     access::log(tx, &access).await
 }
 
-/// Reads everything a plan looks at.
-async fn job(tx: &mut Tx, request: &Request, viewer: Option<&User>) -> Result<Job, AllocateError> {
+/// The cases to be dealt, and the case numbers of a list that are none of them.
+async fn selected(
+    tx: &mut Tx,
+    request: &Request,
+    viewer: Option<&User>,
+) -> Result<(Vec<Selected>, Vec<String>), AllocateError> {
     let mut filter = request.cases.clone();
-    filter.state = Some(filter.state.unwrap_or(CaseState::Open));
-    let selected = selection::select(tx, viewer, &filter).await?;
+    let state = filter.state.unwrap_or(CaseState::Open);
+    filter.state = Some(state);
+    if request.references.is_empty() && request.client.is_empty() {
+        return Ok((selection::select(tx, viewer, &filter).await?, Vec::new()));
+    }
+    let only_state = CaseFilter {
+        state: Some(state),
+        ..CaseFilter::default()
+    };
+    if filter != only_state || request.references.is_empty() || request.client.is_empty() {
+        return Err(AllocateError::List);
+    }
+    let client = store::clients::by_code(tx, &request.client).await?;
+    let client = client
+        .filter(|client| viewer.is_none_or(|viewer| viewer.scope.includes(client.id)))
+        .ok_or(AllocateError::NoClient)?;
+    let (found, mut left_out) =
+        selection::by_references(tx, client.id, &request.references).await?;
+    let (fit, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.state == state);
+    left_out.extend(others.into_iter().map(|one| one.reference));
+    Ok((fit, left_out))
+}
+
+/// Reads everything else that a plan looks at.
+async fn job(
+    tx: &mut Tx,
+    request: &Request,
+    selected: Vec<Selected>,
+) -> Result<Job, AllocateError> {
     if selected.is_empty() {
         return Err(AllocateError::NoCases);
     }

@@ -1,4 +1,4 @@
-//! Many cases at once: pause, resume, return, close, mark, each with its reason, in pieces that hold the writer for a
+//! Many cases at once: pause, resume, return, close, reopen, mark, each with its reason, in pieces that hold the writer for a
 //! moment. What is selected is read first, then changed; a case that was settled meanwhile stays settled.
 
 use super::marks::{self, MarkError};

@@ -539,3 +539,62 @@ async fn a_zone_is_put_on_record_for_one_person_and_in_the_books() {
     let noted: i64 = tx.fetch_one(&sql, vec![]).await.unwrap().get("n").unwrap();
     assert_eq!(noted, 1);
 }
+
+#[tokio::test]
+async fn cases_are_chosen_by_a_list_or_by_filters_and_open_again_after_a_mistake() {
+    let desk = Desk::new().await;
+    crate::store::tests::floor(&desk.test.db, 3).await;
+    let mut tx = desk.test.db.begin().await.unwrap();
+    let team = crate::store::teams::ensure(&mut tx, "T1", "One", NOW_MS)
+        .await
+        .unwrap();
+    let agent = crate::store::agents::by_code(&mut tx, "A1")
+        .await
+        .unwrap()
+        .unwrap();
+    crate::store::teams::join(&mut tx, agent.id, Some(team.id))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let file = desk.file("list.csv", "case,why\nC0,asked\nC8,asked\n");
+    let does = async |line: &str| desk.run(line, "").await.unwrap();
+    let fails = async |line: &str| desk.run(line, "").await.unwrap_err();
+    let pause = format!("pause --client bank --file {} --reason asked", file);
+    does(&pause).await;
+    let list = format!(
+        "allocate plan --method even-both --client bank --file {} --to-team T1",
+        file
+    );
+    let plan = fails(&list).await;
+    assert!(plan.contains("no case is selected"), "C0 is paused: {plan}");
+    let plan = does(&format!("{list} --state paused")).await;
+    assert!(
+        plan.contains("allocation 1 is planned")
+            && plan.contains("left out")
+            && plan.contains("C8"),
+        "{plan}"
+    );
+    does("resume --state paused --reason back").await;
+    let filters = "--case-type card --from-days 1 --to-days 9 --placed-from 2026-01-01 --placed-to 2026-01-02 \
+                   --not-followed-since 2026-01-01 --field product=gold";
+    assert!(
+        does(&format!("close {filters} --reason none"))
+            .await
+            .starts_with("0 of 0")
+    );
+    assert!(
+        does("close --client bank --reason mistake")
+            .await
+            .starts_with("3 of 3")
+    );
+    assert!(
+        does("reopen --state closed --reason mended")
+            .await
+            .starts_with("3 of 3")
+    );
+    assert!(
+        fails("reopen --state settled --settled --reason x")
+            .await
+            .contains("--file")
+    );
+}

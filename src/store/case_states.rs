@@ -1,7 +1,8 @@
 //! States and marks of many cases at once, with their history. A chunk of [`CHUNK`] cases is three statements, so that a
 //! caller can hold the writer for as long as it likes and no longer.
 //!
-//! A settled case is never touched here: it was paid, and `store::cases::settle` is the one that says so.
+//! A settled case is touched only if somebody says that it is to be opened again all the same: it was paid, and
+//! `store::cases::settle` is the one that says so.
 
 use super::{Result, Tx};
 use crate::{ids::CaseId, policy::CaseState, store::sql::Value};
@@ -23,6 +24,11 @@ pub enum Act<'a> {
     Return,
     /// Ended for any other reason.
     Close,
+    /// Returned and closed ones are open again: somebody ended them by mistake.
+    Reopen {
+        /// Settled ones too.
+        settled: bool,
+    },
     /// Gets a mark; empty takes it away.
     Mark(&'a str),
 }
@@ -36,6 +42,7 @@ impl Act<'_> {
             Self::Resume => "resume",
             Self::Return => "return",
             Self::Close => "close",
+            Self::Reopen { .. } => "reopen",
             Self::Mark(_) => "mark",
         }
     }
@@ -44,13 +51,28 @@ impl Act<'_> {
     const fn leads_to(self) -> Option<CaseState> {
         match self {
             Self::Pause { .. } => Some(CaseState::Paused),
-            Self::Resume => Some(CaseState::Open),
+            Self::Resume | Self::Reopen { .. } => Some(CaseState::Open),
             Self::Return => Some(CaseState::Returned),
             Self::Close => Some(CaseState::Closed),
             Self::Mark(_) => None,
         }
     }
+
+    /// Out of which states: what [`fits`] knows by a number.
+    const fn out_of(self) -> i64 {
+        match self {
+            Self::Resume => PAUSED,
+            Self::Reopen { settled: false } => ENDED,
+            Self::Reopen { settled: true } => ENDED_OR_SETTLED,
+            Self::Pause { .. } | Self::Return | Self::Close | Self::Mark(_) => WORKED,
+        }
+    }
 }
+
+const WORKED: i64 = 0;
+const PAUSED: i64 = 1;
+const ENDED: i64 = 2;
+const ENDED_OR_SETTLED: i64 = 3;
 
 /// Who does it, when and why.
 #[derive(Debug, Clone, Copy)]
@@ -71,10 +93,11 @@ macro_rules! chunk {
     };
 }
 
-/// Which of them may change: `$33` 1: only out of a pause, `$34` only pauses that were over by then (0: all).
+/// Which of them may change: `$33` out of which states (see [`Act::out_of`]), `$34` only pauses that were over by then (0: all).
 macro_rules! fits {
     () => {
-        "((CAST($33 AS BIGINT) = 0 AND state IN ('open', 'paused')) OR (CAST($33 AS BIGINT) = 1 AND state = 'paused'))
+        "((CAST($33 AS BIGINT) = 0 AND state IN ('open', 'paused')) OR (CAST($33 AS BIGINT) = 1 AND state = 'paused')
+          OR (CAST($33 AS BIGINT) >= 2 AND state IN ('returned', 'closed')) OR (CAST($33 AS BIGINT) = 3 AND state = 'settled'))
          AND (CAST($34 AS BIGINT) = 0 OR paused_until_ms <= $34)"
     };
 }
@@ -113,7 +136,7 @@ pub async fn act(tx: &mut Tx, cases: &[CaseId], act: Act<'_>, why: &Why<'_>) -> 
                 Act::Pause { until_ms } => until_ms,
                 _ => None,
             };
-            set_state(tx, &ids, state, until, (act == Act::Resume, 0), why).await
+            set_state(tx, &ids, state, until, (act.out_of(), 0), why).await
         }
         (None, Act::Mark(mark)) => {
             let own = args![why.now_ms, why.actor, mark, why.reason];
@@ -127,7 +150,7 @@ pub async fn act(tx: &mut Tx, cases: &[CaseId], act: Act<'_>, why: &Why<'_>) -> 
 /// Ends those of at most [`CHUNK`] pauses that are over; returns how many.
 pub async fn end_pauses(tx: &mut Tx, cases: &[CaseId], why: &Why<'_>) -> Result<u64> {
     match filled(cases) {
-        Some(ids) => set_state(tx, &ids, CaseState::Open, None, (true, why.now_ms), why).await,
+        Some(ids) => set_state(tx, &ids, CaseState::Open, None, (PAUSED, why.now_ms), why).await,
         None => Ok(0),
     }
 }
@@ -137,11 +160,11 @@ async fn set_state(
     ids: &[Value],
     state: CaseState,
     until_ms: Option<i64>,
-    (paused_only, over_by_ms): (bool, i64),
+    (out_of, over_by_ms): (i64, i64),
     why: &Why<'_>,
 ) -> Result<u64> {
     let mut ids = ids.to_vec();
-    ids.extend(args![paused_only, over_by_ms]);
+    ids.extend(args![out_of, over_by_ms]);
     let own = args![why.now_ms, why.actor, state, why.reason];
     tx.execute(&STATE_CHANGES, with(&ids, own)).await?;
     if matches!(state, CaseState::Returned | CaseState::Closed) {

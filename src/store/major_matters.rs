@@ -63,6 +63,8 @@ pub struct Matter {
     pub client_code: String,
     /// The case, if it is about one.
     pub case: Option<CaseId>,
+    /// The client's number of it.
+    pub case_reference: Option<String>,
     /// What happened.
     pub kind: MatterKind,
     /// How grave.
@@ -82,9 +84,9 @@ pub struct Matter {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT m.id, m.client_id, k.code AS client, m.case_id, m.kind, m.grade, m.text, m.occurred_at_ms,
-                    m.reported_at_ms, m.told, m.actor
-             FROM major_matters m JOIN clients k ON k.id = m.client_id ",
+            "SELECT m.id, m.client_id, k.code AS client, m.case_id, c.reference AS case_reference, m.kind, m.grade, m.text,
+                    m.occurred_at_ms, m.reported_at_ms, m.told, m.actor
+             FROM major_matters m JOIN clients k ON k.id = m.client_id LEFT JOIN cases c ON c.id = m.case_id ",
             $rest
         )
     };
@@ -197,6 +199,7 @@ fn read(row: &Row) -> Result<Matter> {
         client: ClientId::new(row.get("client_id")?),
         client_code: row.get("client")?,
         case: row.get::<Option<i64>>("case_id")?.map(CaseId::new),
+        case_reference: row.get("case_reference")?,
         kind: row.parse("kind")?,
         grade: row.parse("grade")?,
         text: row.get("text")?,

@@ -2,6 +2,9 @@
 //!
 //! Cases of an import that is still at work are never selected.
 
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{Result, Tx, db::Row, users::User};
@@ -53,6 +56,27 @@ pub struct CaseFilter {
     /// Only those that no agent has.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unallocated: bool,
+    /// Kind of the debts, as the template of the batch calls it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub case_type: String,
+    /// Least days overdue at placement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_days: Option<i64>,
+    /// Most days overdue at placement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_days: Option<i64>,
+    /// First day on which their lot was placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed_from: Option<Date>,
+    /// Last day on which their lot was placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed_to: Option<Date>,
+    /// Only those that nobody has followed up since this instant, or ever; milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_followed_since_ms: Option<i64>,
+    /// The client's own fields that have these values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// A selected case.
@@ -62,6 +86,10 @@ pub struct Selected {
     pub case: CaseId,
     /// Whose.
     pub client: ClientId,
+    /// The client's case number.
+    pub reference: String,
+    /// What may be done with it.
+    pub state: CaseState,
     /// The person who owes; cases with the same one are one household.
     pub person: i64,
     /// Currency.
@@ -97,8 +125,8 @@ pub struct Holding {
 
 statements! {
     SELECT("select cases") =
-        "SELECT c.id, c.client_id, d.person_id AS person, c.currency, c.balance_e4, c.region, c.team_id,
-                c.agent_id
+        "SELECT c.id, c.client_id, c.reference, c.state, d.person_id AS person, c.currency, c.balance_e4, c.region, c.team_id,
+                c.agent_id, CASE WHEN CAST($21 AS BIGINT) = 0 THEN '' ELSE c.fields END AS fields
          FROM cases c JOIN debtors d ON d.id = c.debtor_id JOIN clients k ON k.id = c.client_id
               JOIN batches b ON b.id = c.batch_id LEFT JOIN agents a ON a.id = c.agent_id LEFT JOIN teams t ON t.id = c.team_id
          WHERE c.id > $1 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL
@@ -107,15 +135,18 @@ statements! {
            AND ($6 = '' OR c.bucket = $6) AND ($7 = '' OR c.region = $7) AND ($8 = '' OR c.mark = $8)
            AND ($9 = '' OR c.currency = $9) AND c.balance_e4 >= $10 AND c.balance_e4 <= $11
            AND ($12 = '' OR a.code = $12) AND ($13 = '' OR t.code = $13)
-           AND (CAST($14 AS BIGINT) = 0 OR c.agent_id IS NULL)
-         ORDER BY c.id LIMIT $15";
+           AND (CAST($14 AS BIGINT) = 0 OR c.agent_id IS NULL) AND ($15 = '' OR b.case_type = $15)
+           AND (CAST($16 AS BIGINT) IS NULL OR c.overdue_days >= $16) AND (CAST($17 AS BIGINT) IS NULL OR c.overdue_days <= $17)
+           AND ($18 = '' OR b.placed_on >= $18) AND ($19 = '' OR b.placed_on <= $19)
+           AND (CAST($20 AS BIGINT) IS NULL OR c.followed_at_ms IS NULL OR c.followed_at_ms < $20)
+         ORDER BY c.id LIMIT $22";
     HELD("read who has which case") =
         "SELECT c.id, d.person_id AS person, c.balance_e4, c.state, c.team_id, c.agent_id,
                 c.allocated_at_ms
          FROM cases c JOIN debtors d ON d.id = c.debtor_id
          WHERE c.id > $1 AND (c.agent_id IS NOT NULL OR c.team_id IS NOT NULL) ORDER BY c.id LIMIT $2";
     ONE("look up a case by its number") =
-        "SELECT c.id, c.client_id, d.person_id AS person, c.currency, c.balance_e4, c.region, c.team_id,
+        "SELECT c.id, c.client_id, c.reference, c.state, d.person_id AS person, c.currency, c.balance_e4, c.region, c.team_id,
                 c.agent_id
          FROM cases c JOIN debtors d ON d.id = c.debtor_id JOIN batches b ON b.id = c.batch_id
          WHERE c.client_id = $1 AND c.reference = $2 AND c.revealed_at_ms IS NOT NULL AND b.revealed_at_ms IS NOT NULL";
@@ -129,6 +160,7 @@ pub async fn select(
 ) -> Result<Vec<Selected>> {
     let mut all = Vec::new();
     let mut after = 0;
+    let day = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
     loop {
         let args = args![
             after,
@@ -145,13 +177,22 @@ pub async fn select(
             &filter.agent,
             &filter.team,
             filter.unallocated,
+            &filter.case_type,
+            filter.from_days,
+            filter.to_days,
+            day(filter.placed_from),
+            day(filter.placed_to),
+            filter.not_followed_since_ms,
+            !filter.fields.is_empty(),
             PAGE
         ];
         let rows = tx.fetch_all(&SELECT, args).await?;
         for row in &rows {
             let one = read(row)?;
             after = one.case.get();
-            all.push(one);
+            if has_fields(row, &filter.fields)? {
+                all.push(one);
+            }
         }
         if rows.len() < PAGE as usize {
             return Ok(all);
@@ -203,10 +244,24 @@ pub async fn holdings(tx: &mut Tx) -> Result<Vec<Holding>> {
     }
 }
 
+/// Whether the client's own fields have these values. Compared here: the two databases read JSON in ways of their own.
+fn has_fields(row: &Row, wanted: &BTreeMap<String, String>) -> Result<bool> {
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let fields: BTreeMap<String, String> =
+        serde_json::from_str(&row.get::<String>("fields")?).unwrap_or_default();
+    Ok(wanted
+        .iter()
+        .all(|(name, value)| fields.get(name) == Some(value)))
+}
+
 fn read(row: &Row) -> Result<Selected> {
     Ok(Selected {
         case: CaseId::new(row.get("id")?),
         client: ClientId::new(row.get("client_id")?),
+        reference: row.get("reference")?,
+        state: row.word("state", CaseState::parse)?,
         person: row.get("person")?,
         currency: row.get("currency")?,
         balance_e4: row.get("balance_e4")?,

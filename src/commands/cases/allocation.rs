@@ -1,6 +1,6 @@
 //! `ringfence cases allocate`: who gets which case; plan, look, carry out, undo.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::{
     super::{ACTOR, instant, table},
     Context,
-    which::FilterArgs,
+    which::{FilterArgs, listed},
 };
 use crate::{
     cases::{
@@ -51,6 +51,9 @@ pub struct PlanArgs {
     /// Which cases
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// A CSV file whose first column holds the client's case numbers; needs --client, and no other filter than --state
+    #[arg(long)]
+    pub file: Option<PathBuf>,
     /// Employee number of one who gets cases; may be given several times
     #[arg(long = "to-agent", value_name = "CODE")]
     pub agents: Vec<String>,
@@ -81,16 +84,34 @@ pub(super) async fn run(
                 let codes = codes.split(',').map(|code| code.trim().to_owned());
                 regions.insert(name.to_owned(), codes.collect());
             }
+            let mut cases = args.filter.filter(&context.zone)?;
+            let (mut client, mut references) = (String::new(), Vec::new());
+            if let Some(file) = &args.file {
+                client = std::mem::take(&mut cases.client);
+                if client.is_empty() {
+                    anyhow::bail!("--file: name the client with --client");
+                }
+                references = listed(file)?;
+            }
             let request = Request {
                 method: args.method,
-                cases: args.filter.filter(),
+                cases,
+                client,
+                references,
                 agents: args.agents,
                 teams: args.teams,
                 to_teams: args.as_teams,
                 regions,
             };
-            let (id, totals) = allocate::plan(db, clock, &request, None, ACTOR).await?;
-            show(&totals, out)?;
+            let planned = allocate::plan(db, clock, &request, None, ACTOR).await?;
+            let id = planned.id;
+            show(&planned.totals, out)?;
+            for reference in &planned.left_out {
+                writeln!(
+                    out,
+                    "left out, for it is not there or not in this state: {reference}"
+                )?;
+            }
             Ok(writeln!(
                 out,
                 "allocation {id} is planned; `ringfence cases allocate apply {id}` carries it out"
@@ -171,6 +192,10 @@ fn say(outcome: &Outcome, what: &str, out: &mut (dyn Write + Send)) -> anyhow::R
     )?;
     for (client, reference) in &outcome.left_cases {
         writeln!(out, "left: {client} {reference}")?;
+    }
+    let named = i64::try_from(outcome.left_cases.len())?;
+    if outcome.left > named {
+        writeln!(out, "left: and {} more", outcome.left - named)?;
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(super) async fn run(
                 table.add_row([
                     one.id.to_string(),
                     one.client_code,
-                    one.case.map(|case| case.to_string()).unwrap_or_default(),
+                    one.case_reference.unwrap_or_default(),
                     one.kind.to_string(),
                     one.grade.to_string(),
                     instant(one.occurred_at_ms, &context.zone),

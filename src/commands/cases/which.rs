@@ -1,9 +1,16 @@
 //! Many cases at once, chosen by what they are or by a list, and what is done with them for a reason.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use jiff::{
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 
 use super::{super::ACTOR, Context};
 use crate::{
@@ -59,11 +66,34 @@ pub struct FilterArgs {
     /// Only those that no agent has
     #[arg(long)]
     pub unallocated: bool,
+    /// Kind of the debts, as the template of the batch calls it
+    #[arg(long, default_value = "", value_name = "TYPE")]
+    pub case_type: String,
+    /// Least days overdue at placement
+    #[arg(long, value_name = "DAYS")]
+    pub from_days: Option<i64>,
+    /// Most days overdue at placement
+    #[arg(long, value_name = "DAYS")]
+    pub to_days: Option<i64>,
+    /// First day on which the batch was placed, YYYY-MM-DD
+    #[arg(long, value_name = "DAY")]
+    pub placed_from: Option<Date>,
+    /// Last day on which the batch was placed
+    #[arg(long, value_name = "DAY")]
+    pub placed_to: Option<Date>,
+    /// Only those that nobody has followed up since this day began, or ever
+    #[arg(long, value_name = "DAY")]
+    pub not_followed_since: Option<Date>,
+    /// A field of the client's own that has this value; may be given several times
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
+    pub fields: Vec<(String, String)>,
 }
 
 impl FilterArgs {
-    pub(super) fn filter(&self) -> CaseFilter {
-        CaseFilter {
+    pub(super) fn filter(&self, zone: &TimeZone) -> anyhow::Result<CaseFilter> {
+        let begins = |day: Date| zone.to_timestamp(day.to_datetime(Time::midnight()));
+        let since = self.not_followed_since.map(begins).transpose()?;
+        Ok(CaseFilter {
             client: self.client.clone(),
             batch: self.batch.clone(),
             state: self.state,
@@ -76,8 +106,20 @@ impl FilterArgs {
             agent: self.agent.clone(),
             team: self.team.clone(),
             unallocated: self.unallocated,
-        }
+            case_type: self.case_type.clone(),
+            from_days: self.from_days,
+            to_days: self.to_days,
+            placed_from: self.placed_from,
+            placed_to: self.placed_to,
+            not_followed_since_ms: since.map(|since| since.as_millisecond()),
+            fields: self.fields.iter().cloned().collect(),
+        })
     }
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// Which cases, by what they are or by a list, and why.
@@ -112,7 +154,7 @@ pub(super) async fn act(
     context: &Context<'_>,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
-    let filter = which.filter.filter();
+    let filter = which.filter.filter(&context.zone)?;
     let mut tx = context.db.read().await?;
     let client = match filter.client.as_str() {
         "" => None,
@@ -134,9 +176,7 @@ pub(super) async fn act(
             let (Some(client), true) = (client, filter == only_client) else {
                 bail!("--file: name the client with --client, and no other filter");
             };
-            let shown = file.display();
-            let text = std::fs::File::open(file).with_context(|| format!("cannot open {shown}"))?;
-            let references = references(text).with_context(|| shown.to_string())?;
+            let references = listed(file)?;
             selection::by_references(&mut tx, client, &references).await?
         }
         None if filter == CaseFilter::default() => {
@@ -149,7 +189,15 @@ pub(super) async fn act(
     tx.rollback().await?;
     let cases: Vec<CaseId> = selected.into_iter().map(|one| one.case).collect();
     let by = (ACTOR, which.reason.as_str());
-    let done = bulk::act(context.db, &context.clock, &cases, act, client, by).await?;
+    let done = Box::pin(bulk::act(
+        context.db,
+        &context.clock,
+        &cases,
+        act,
+        client,
+        by,
+    ))
+    .await?;
     writeln!(
         out,
         "{} of {} cases changed; from the state of the others there is no such way, or they are so already",
@@ -159,6 +207,13 @@ pub(super) async fn act(
         writeln!(out, "unknown: {reference}")?;
     }
     Ok(())
+}
+
+/// The case numbers of a file.
+pub(super) fn listed(file: &Path) -> anyhow::Result<Vec<String>> {
+    let shown = file.display();
+    let text = std::fs::File::open(file).with_context(|| format!("cannot open {shown}"))?;
+    references(text).with_context(|| shown.to_string())
 }
 
 /// The first column of a CSV file; a head that says `case` is none.

@@ -32,7 +32,7 @@ pub enum WorkCommand {
     Pause {
         /// Which
         #[command(flatten)]
-        which: WhichArgs,
+        which: Box<WhichArgs>,
         /// The pause ends by itself then, such as 2026-12-01T09:00:00+08:00; left out: when somebody resumes
         #[arg(long, value_name = "INSTANT")]
         until: Option<jiff::Timestamp>,
@@ -41,25 +41,34 @@ pub enum WorkCommand {
     Resume {
         /// Which
         #[command(flatten)]
-        which: WhichArgs,
+        which: Box<WhichArgs>,
     },
     /// Give cases back to their client
     Return {
         /// Which
         #[command(flatten)]
-        which: WhichArgs,
+        which: Box<WhichArgs>,
     },
     /// Close cases
     Close {
         /// Which
         #[command(flatten)]
-        which: WhichArgs,
+        which: Box<WhichArgs>,
+    },
+    /// Open returned and closed cases again that were ended by mistake
+    Reopen {
+        /// Which
+        #[command(flatten)]
+        which: Box<WhichArgs>,
+        /// Settled ones too, which were paid as far as anybody told; only of a list, for a person decides that of each
+        #[arg(long, requires = "file")]
+        settled: bool,
     },
     /// Put a colour mark on cases, or take it off
     MarkMany {
         /// Which
         #[command(flatten)]
-        which: WhichArgs,
+        which: Box<WhichArgs>,
         /// red, orange, yellow, green, blue or purple; none takes the mark away
         #[arg(long = "as", value_name = "MARK", value_parser = marks::stored)]
         new_mark: &'static str,
@@ -106,7 +115,8 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     match command {
-        WorkCommand::Allocate(command) => allocation::run(command, context, out).await,
+        // Boxed, so that the future of the whole command is not as large as all of its parts together.
+        WorkCommand::Allocate(command) => Box::pin(allocation::run(command, context, out)).await,
         WorkCommand::Pause { which, until } => {
             let until_ms = until.map(|at| at.as_millisecond());
             act(&which, Act::Pause { until_ms }, context, out).await
@@ -114,6 +124,9 @@ pub async fn run(
         WorkCommand::Resume { which } => act(&which, Act::Resume, context, out).await,
         WorkCommand::Return { which } => act(&which, Act::Return, context, out).await,
         WorkCommand::Close { which } => act(&which, Act::Close, context, out).await,
+        WorkCommand::Reopen { which, settled } => {
+            act(&which, Act::Reopen { settled }, context, out).await
+        }
         WorkCommand::MarkMany { which, new_mark } => {
             act(&which, Act::Mark(new_mark), context, out).await
         }

@@ -15,6 +15,7 @@ pub(crate) mod postgres;
 mod report_house;
 mod reports;
 mod schedules;
+mod selections;
 mod views;
 mod work;
 

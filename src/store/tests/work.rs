@@ -10,7 +10,7 @@ use super::{DATE, Floor, NOW_MS, Test, attempt, call_id, case, dial, floor, numb
 use crate::{
     call::{Cause, Party},
     cases::{
-        allocate::{self, AllocateError, Request},
+        allocate::{self, AllocateError, Planned, Request},
         allocation::Method,
         bulk,
         matters::{self, MatterError, NewMatter},
@@ -127,6 +127,8 @@ fn request(method: Method) -> Request {
     Request {
         method,
         cases: CaseFilter::default(),
+        client: String::new(),
+        references: Vec::new(),
         agents: Vec::new(),
         teams: vec!["T1".into()],
         to_teams: false,
@@ -146,7 +148,7 @@ on_both! {
     async fn a_plan_changes_nothing_and_is_carried_out_and_undone_as_a_whole(test: Test) {
         house(&test, 200).await;
         let clock = clock(NOW_MS);
-        let (id, totals) = allocate::plan(&test.db, &clock, &request(Method::EvenBoth), None, "lead").await.unwrap();
+        let Planned { id, totals, .. } = allocate::plan(&test.db, &clock, &request(Method::EvenBoth), None, "lead").await.unwrap();
         assert_eq!(totals.iter().map(|t| t.households).collect::<Vec<_>>(), [67, 67, 66]);
         let sum: i64 = totals.iter().map(|t| t.amount_e4).sum();
         assert_eq!(sum, (1..=200).sum::<i64>() * 1_000_000);
@@ -174,7 +176,7 @@ on_both! {
     async fn what_changed_since_is_left_and_named(test: Test) {
         let floor = house(&test, 5).await;
         let clock = clock(NOW_MS);
-        let (first, _) = allocate::plan(&test.db, &clock, &request(Method::EvenCount), None, "lead").await.unwrap();
+        let Planned { id: first, .. } = allocate::plan(&test.db, &clock, &request(Method::EvenCount), None, "lead").await.unwrap();
         let mut tx = test.db.begin().await.unwrap();
         cases::set_state(&mut tx, floor.targets[0].case, CaseState::Settled, NOW_MS).await.unwrap();
         tx.commit().await.unwrap();
@@ -185,7 +187,7 @@ on_both! {
         by_hand.teams.clear();
         by_hand.agents = vec!["A3".into()];
         by_hand.cases.from_e4 = Some(5_000_000);
-        let (second, totals) = allocate::plan(&test.db, &clock, &by_hand, None, "lead").await.unwrap();
+        let Planned { id: second, totals, .. } = allocate::plan(&test.db, &clock, &by_hand, None, "lead").await.unwrap();
         assert_eq!((totals.len(), totals[0].cases), (1, 1));
         allocate::apply(&test.db, &clock, second, "lead").await.unwrap();
         let undone = allocate::undo(&test.db, &clock, first, "lead").await.unwrap();
@@ -200,7 +202,7 @@ on_both! {
     async fn an_allocation_that_broke_off_goes_on_where_it_was(test: Test) {
         house(&test, 100).await;
         let clock = clock(NOW_MS);
-        let (id, _) = allocate::plan(&test.db, &clock, &request(Method::EvenAmount), None, "lead").await.unwrap();
+        let Planned { id, .. } = allocate::plan(&test.db, &clock, &request(Method::EvenAmount), None, "lead").await.unwrap();
         let mut tx = test.db.begin().await.unwrap();
         assert!(allocations::decide(&mut tx, id, Decision::Apply, "lead", NOW_MS).await.unwrap());
         let last = allocations::piece(&mut tx, id, CaseId::new(0), 30).await.unwrap().unwrap();
@@ -239,7 +241,7 @@ on_both! {
         assert!(matches!(allocate::apply(&test.db, &clock, half, "lead").await, Err(AllocateError::NotFound)));
         assert_eq!(allocate::recover(&test.db, &clock).await.unwrap(), 1);
         // In the middle of the carrying out: the next start does the rest, in the name of who decided.
-        let (id, _) = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
+        let Planned { id, .. } = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
         let break_at = breaks(&test, "cases", "UPDATE").await;
         let broken = allocate::apply(&test.db, &clock, id, "boss").await;
         assert!(matches!(broken, Err(AllocateError::Pending(_))), "{broken:?}");
@@ -255,7 +257,7 @@ on_both! {
         assert!(matches!(allocate::undo(&test.db, &clock, id, "boss").await, Err(AllocateError::Pending(_))));
         assert_eq!(state(id).await, Some(AllocationState::Undoing));
         mend(&test, &break_at).await;
-        let (next, _) = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
+        let Planned { id: next, .. } = allocate::plan(&test.db, &clock, &request, None, "lead").await.unwrap();
         assert_eq!((dealt().await, state(id).await), (0, Some(AllocationState::Undone)));
         assert_eq!(state(next).await, Some(AllocationState::Planned));
         let mut tx = test.db.read().await.unwrap();
@@ -269,7 +271,7 @@ on_both! {
     async fn who_allocates_meanwhile_is_not_taken_for_dead(test: Test) {
         house(&test, 3).await;
         let clock = clock(NOW_MS);
-        let (id, _) = allocate::plan(&test.db, &clock, &request(Method::EvenCount), None, "lead").await.unwrap();
+        let Planned { id, .. } = allocate::plan(&test.db, &clock, &request(Method::EvenCount), None, "lead").await.unwrap();
         let lock = test.db.allocation_lock().await.unwrap().unwrap();
         let mut tx = test.db.begin().await.unwrap();
         assert!(allocations::decide(&mut tx, id, Decision::Apply, "lead", NOW_MS).await.unwrap());
@@ -294,14 +296,14 @@ on_both! {
         tx.commit().await.unwrap();
         let mut again = request(Method::Match);
         again.cases.unallocated = true;
-        let (id, _) = allocate::plan(&test.db, &clock, &again, None, "lead").await.unwrap();
+        let Planned { id, .. } = allocate::plan(&test.db, &clock, &again, None, "lead").await.unwrap();
         allocate::apply(&test.db, &clock, id, "lead").await.unwrap();
         assert_eq!(owner(&test, sibling.case).await, Some(a2));
         allocate::undo(&test.db, &clock, id, "lead").await.unwrap();
         // A2 holds one household already, so of the four that are open the others get more.
         let mut even = request(Method::Cumulative);
         even.cases.unallocated = true;
-        let (_, totals) = allocate::plan(&test.db, &clock, &even, None, "lead").await.unwrap();
+        let Planned { id: _, totals, .. } = allocate::plan(&test.db, &clock, &even, None, "lead").await.unwrap();
         let of = |code: &str| totals.iter().find(|t| t.agent.as_deref() == Some(code)).map_or(0, |t| t.households);
         assert_eq!(of("A1") + of("A2") + of("A3"), 4);
         assert!(of("A2") <= 1, "{totals:?}");
@@ -312,7 +314,7 @@ on_both! {
         let clock = clock(NOW_MS);
         let mut whole = request(Method::EvenCount);
         whole.to_teams = true;
-        let (id, totals) = allocate::plan(&test.db, &clock, &whole, None, "lead").await.unwrap();
+        let Planned { id, totals, .. } = allocate::plan(&test.db, &clock, &whole, None, "lead").await.unwrap();
         assert_eq!((totals.len(), totals[0].agent.as_deref(), totals[0].team.as_deref()), (1, None, Some("T1")));
         allocate::apply(&test.db, &clock, id, "lead").await.unwrap();
         let mut nobody = request(Method::EvenCount);
