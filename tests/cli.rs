@@ -371,6 +371,23 @@ fn a_port_that_is_taken_ends_the_demo_with_a_remedy() {
 }
 
 #[test]
+fn the_version_of_a_template_is_not_the_one_of_the_program() {
+    for line in [
+        "cases templates show x --version 2 --help",
+        "cases templates withdraw x --version 2 --help",
+        "notes templates show x --version 2 --help",
+        "notes templates withdraw x --version 2 --help",
+    ] {
+        let output = Command::new(BINARY).args(line.split(' ')).output().unwrap();
+        let text = printed(&output);
+        assert!(
+            output.status.success() && text.contains("--version <N>"),
+            "{line}\n{text}"
+        );
+    }
+}
+
+#[test]
 fn the_openapi_document_is_printed_without_any_configuration() {
     let output = Command::new(BINARY).arg("openapi").output().unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -175,7 +175,10 @@ async fn a_case_is_imported_found_shown_marked_and_paid() {
     assert_eq!(list.lines().count(), 1, "{list}");
     let imports = desk.run("imports", "").await.unwrap();
     assert!(
-        imports.contains("cards.csv") && imports.contains("repayments"),
+        imports.contains("cards.csv")
+            && imports.contains("repayments")
+            && imports.contains("begun")
+            && imports.contains("2026-11-23"),
         "{imports}"
     );
     let mut tx = desk.test.db.read().await.unwrap();

@@ -477,7 +477,7 @@ mod tests {
         );
         assert!(does("cases overdue").await.contains("0 overdue"));
         assert!(does("cases intake").await.contains("2026-11"));
-        let line = "cases matters enter --client bank --kind police came";
+        let line = "cases matters enter --client bank --case 1 --kind police came";
         assert!(
             does(line)
                 .await
@@ -493,7 +493,8 @@ mod tests {
                 .await
                 .contains("reported before")
         );
-        assert!(does("cases matters list").await.contains("Wang"));
+        let list = does("cases matters list").await;
+        assert!(list.contains("Wang") && list.contains("C0"), "{list}");
 
         let line =
             "agents callbacks queue --contact-point 1 --agent A1 --at 2026-11-24T10:00:00+08:00";

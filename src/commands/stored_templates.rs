@@ -16,8 +16,9 @@ use crate::{
     },
 };
 
-/// Which template.
+/// Which template. Its `--version` is the template's and not the program's.
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 pub struct WhichTemplate {
     /// Its name
     pub name: String,
