@@ -547,27 +547,13 @@ async fn a_zone_is_put_on_record_for_one_person_and_in_the_books() {
 async fn cases_are_chosen_by_a_list_or_by_filters_and_open_again_after_a_mistake() {
     let desk = Desk::new().await;
     crate::store::tests::floor(&desk.test.db, 3).await;
-    let mut tx = desk.test.db.begin().await.unwrap();
-    let team = crate::store::teams::ensure(&mut tx, "T1", "One", NOW_MS)
-        .await
-        .unwrap();
-    let agent = crate::store::agents::by_code(&mut tx, "A1")
-        .await
-        .unwrap()
-        .unwrap();
-    crate::store::teams::join(&mut tx, agent.id, Some(team.id))
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
     let file = desk.file("list.csv", "case,why\nC0,asked\nC8,asked\n");
     let does = async |line: &str| desk.run(line, "").await.unwrap();
     let fails = async |line: &str| desk.run(line, "").await.unwrap_err();
-    let pause = format!("pause --client bank --file {} --reason asked", file);
+    let pause = format!("pause --client bank --file {file} --reason asked");
     does(&pause).await;
-    let list = format!(
-        "allocate plan --method even-both --client bank --file {} --to-team T1",
-        file
-    );
+    let list =
+        format!("allocate plan --method even-both --client bank --file {file} --to-agent A1");
     let plan = fails(&list).await;
     assert!(plan.contains("no case is selected"), "C0 is paused: {plan}");
     let plan = does(&format!("{list} --state paused")).await;
