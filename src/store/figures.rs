@@ -4,7 +4,10 @@
 //! holds all that figures need in the order of days: a roll-up for every pair would cost more than it saves. Nothing
 //! here divides or names: that is `stats/report.rs`.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use super::{Result, Tx, db::Row, rollups::sums, sql::Sql};
 use crate::stats::rollup::{Dimension, Sums};
@@ -112,7 +115,7 @@ pub async fn heat_map(
     from: &str,
     to: &str,
 ) -> Result<Vec<(i8, i64, Sums)>> {
-    let mut cells = std::collections::BTreeMap::<(i8, i64), Sums>::new();
+    let mut cells = BTreeMap::<(i8, i64), Sums>::new();
     for row in tx
         .fetch_all(&HEAT, args![dimension, from, to, value])
         .await?
@@ -141,11 +144,11 @@ fn first_call(row: &Row) -> Result<(i64, String, Sums)> {
 }
 
 /// Refusals by client and reason, decided from `from_ms` on and before `to_ms`. A refusal with several reasons counts
-/// under each of them. They are in no other figure.
+/// once under each of them, also where its row names one twice, as rows of before do. They are in no other figure.
 pub async fn refusals(tx: &mut Tx, from_ms: i64, to_ms: i64) -> Result<Vec<(i64, String, i64)>> {
-    let mut counts = std::collections::BTreeMap::<(i64, String), i64>::new();
+    let mut counts = BTreeMap::<(i64, String), i64>::new();
     for row in tx.fetch_all(&REFUSALS, args![from_ms, to_ms]).await? {
-        let reasons: Vec<String> = serde_json::from_str(&row.get::<String>("reasons")?)
+        let reasons: BTreeSet<String> = serde_json::from_str(&row.get::<String>("reasons")?)
             .map_err(|_| super::Error::unknown("count refusals", "receipts.reasons"))?;
         let (client, refusals): (i64, i64) = (row.get("client_id")?, row.get("refusals")?);
         for reason in reasons {

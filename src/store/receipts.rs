@@ -100,11 +100,21 @@ statements! {
          ORDER BY id LIMIT $5";
 }
 
-/// The codes of a decision's reasons as a receipt's row holds them: a JSON list, `[]` if it is allowed.
+/// The codes of a decision's reasons as a receipt's row holds them: a JSON list, each code once, however many bars or caps
+/// gave it; `[]` if it is allowed. The body has every reason with what it is about.
 #[must_use]
 pub fn codes(decision: &Decision) -> String {
-    let codes: Vec<&str> = decision.reasons().iter().map(|r| r.reason.code()).collect();
-    serde_json::json!(codes).to_string()
+    listed(decision.reasons().iter().map(|r| r.reason.code()))
+}
+
+fn listed<'a>(codes: impl Iterator<Item = &'a str>) -> String {
+    let mut once = Vec::<&str>::new();
+    for code in codes {
+        if !once.contains(&code) {
+            once.push(code);
+        }
+    }
+    serde_json::json!(once).to_string()
 }
 
 /// A stretch of receipts.
@@ -319,4 +329,16 @@ pub async fn refused(tx: &mut Tx, from_ms: i64, to_ms: i64) -> Result<Vec<(i64, 
         .iter()
         .map(|row| Ok((row.get("client_id")?, row.get("refusals")?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_bars_of_one_number_are_one_code_of_the_refusal() {
+        let codes = ["barred", "cap_unanswered", "barred"];
+        assert_eq!(listed(codes.into_iter()), r#"["barred","cap_unanswered"]"#);
+        assert_eq!(listed(std::iter::empty()), "[]");
+    }
 }

@@ -28,7 +28,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         total: None,
         meanings: vec!["refusals"],
         notes: vec![
-            "a refusal with several reasons counts under each of them; days are those of the zone shown to operators"
+            "a refusal with several reasons counts once under each of them; days are those of the zone shown to operators"
                 .into(),
         ],
         sealed: false,
@@ -46,7 +46,7 @@ fn sql((from_ms, to_ms): (i64, i64), within: &Within<'_>) -> String {
         .map(|client| format!(" AND r.client_id = {client}"))
         .unwrap_or_default();
     format!(
-        "SELECT c.code AS client, j.value AS reason, COUNT(*) AS refusals
+        "SELECT c.code AS client, j.value AS reason, COUNT(DISTINCT r.id) AS refusals
 FROM receipts r JOIN clients c ON c.id = r.client_id CROSS JOIN {reasons}
 WHERE r.allowed = 0 AND r.at_ms >= {from_ms} AND r.at_ms < {to_ms}{client}
 GROUP BY c.code, j.value
