@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Body, ReportError, Within, calls,
     day_sheet::{self, Worked},
-    heads, number,
+    heads, number, with_interval,
 };
 use crate::{
     export::Cell,
-    stats::rollup::Sums,
+    stats::{report::wilson, rollup::Sums},
     store::{
         Tx, agent_days, clients as client_list,
         figures::Axis,
@@ -157,6 +157,7 @@ pub(super) async fn clients(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Re
         let mut row = vec![Cell::Text(client)];
         row.extend(calls::cells(&line.calls));
         row.extend([line.refusals, line.promises, line.kept].map(Cell::Int));
+        row.extend(with_interval(wilson(line.kept, line.promises)));
         row
     });
     Ok(Body {
@@ -164,7 +165,14 @@ pub(super) async fn clients(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Re
             &[
                 ["client"].as_slice(),
                 &calls::HEADS,
-                &["refusals", "promises", "kept"],
+                &[
+                    "refusals",
+                    "promises",
+                    "kept",
+                    "kept_rate",
+                    "kept_low",
+                    "kept_high",
+                ],
             ]
             .concat(),
         ),
@@ -198,7 +206,8 @@ fn clients_sql((from_ms, to_ms): (i64, i64), due: &Due, within: &Within<'_>) -> 
         .unwrap_or_default();
     format!(
         "SELECT c.code AS client, {columns},
-       COALESCE(r.refusals, 0) AS refusals, COALESCE(p.promises, 0) AS promises, COALESCE(p.kept, 0) AS kept
+       COALESCE(r.refusals, 0) AS refusals, COALESCE(p.promises, 0) AS promises, COALESCE(p.kept, 0) AS kept,
+       {kept_rate}
 FROM clients c
      LEFT JOIN ({facts}) AS f ON f.k1 = c.id
      LEFT JOIN (SELECT client_id, COUNT(*) AS refusals FROM receipts
@@ -208,6 +217,7 @@ FROM clients c
 WHERE (f.attempts IS NOT NULL OR r.refusals IS NOT NULL OR p.promises IS NOT NULL){client}
 ORDER BY c.code{collate}",
         columns = calls::columns_or_zero(),
+        kept_rate = calls::rate("p.kept", "p.promises", ["kept_rate", "kept_low", "kept_high"]),
         facts = calls::facts(&["a.client_id"], within),
         promises = filled(promises::statement(within.dialect).text, &due.args()),
         collate = within.collate()

@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(7, "number faults", "0007_number_faults.sql"),
     migration!(8, "rules of nodes", "0008_rules_of_nodes.sql"),
     migration!(9, "imports", "0009_imports.sql"),
+    migration!(10, "figures of clients", "0010_figures_of_clients.sql"),
 ];
 
 /// The schema of one database; `text` picks from SQLite's and PostgreSQL's.

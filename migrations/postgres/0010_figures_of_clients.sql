@@ -1,0 +1,57 @@
+-- Figures told apart by client: views that name it, and sums of each client by day. Conventions as in 0001, 0002 and 0004.
+
+-- Connect rate by hour: one row for each value of each dimension, each rate with the ends of its interval at 95 % (Wilson).
+-- client is the client of a client's or a batch's row: batches of two clients may have the same code.
+CREATE OR REPLACE VIEW v_connect_rate_hourly AS
+SELECT h.dimension, h.value, COALESCE(c.code, b.code, g.code, t.code, h.value) AS label,
+       CAST(h.local_date AS date) AS local_date, h.local_hour, h.attempts, h.lost_ours, h.seizures, h.connected, h.right_party,
+       CAST(h.connected / CAST(NULLIF(h.attempts - h.lost_ours, 0) AS numeric) AS numeric(7, 6)) AS connect_rate, CAST(h.connected / CAST(NULLIF(h.attempts, 0) AS numeric) AS numeric(7, 6)) AS raw_rate,
+       CAST(h.connected / CAST(NULLIF(h.seizures, 0) AS numeric) AS numeric(7, 6)) AS asr, CAST(h.effective / CAST(NULLIF(h.seizures, 0) AS numeric) AS numeric(7, 6)) AS ner,
+       CAST(h.right_party / CAST(NULLIF(h.connected, 0) AS numeric) AS numeric(7, 6)) AS rpc_rate, CAST((h.talk_ms) / 1000.0 AS numeric(20, 3)) AS talk_s,
+       COALESCE(c.code, o.code) AS client,
+       CASE WHEN (h.attempts - h.lost_ours) > 0 AND h.connected <= (h.attempts - h.lost_ours) THEN CAST((h.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * ((h.attempts - h.lost_ours) - h.connected) / ((h.attempts - h.lost_ours)) + 0.9603647051735309 AS double precision))) / ((h.attempts - h.lost_ours) + 3.8414588206941236) AS numeric(7, 6)) END AS low,
+       CASE WHEN (h.attempts - h.lost_ours) > 0 AND h.connected <= (h.attempts - h.lost_ours) THEN CAST((h.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * ((h.attempts - h.lost_ours) - h.connected) / ((h.attempts - h.lost_ours)) + 0.9603647051735309 AS double precision))) / ((h.attempts - h.lost_ours) + 3.8414588206941236) AS numeric(7, 6)) END AS high,
+       CASE WHEN h.attempts > 0 AND h.connected <= h.attempts THEN CAST((h.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * (h.attempts - h.connected) / (h.attempts) + 0.9603647051735309 AS double precision))) / (h.attempts + 3.8414588206941236) AS numeric(7, 6)) END AS raw_low,
+       CASE WHEN h.attempts > 0 AND h.connected <= h.attempts THEN CAST((h.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * (h.attempts - h.connected) / (h.attempts) + 0.9603647051735309 AS double precision))) / (h.attempts + 3.8414588206941236) AS numeric(7, 6)) END AS raw_high,
+       CASE WHEN h.seizures > 0 AND h.connected <= h.seizures THEN CAST((h.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * (h.seizures - h.connected) / (h.seizures) + 0.9603647051735309 AS double precision))) / (h.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS asr_low,
+       CASE WHEN h.seizures > 0 AND h.connected <= h.seizures THEN CAST((h.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(h.connected * 1.0 * (h.seizures - h.connected) / (h.seizures) + 0.9603647051735309 AS double precision))) / (h.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS asr_high,
+       CASE WHEN h.seizures > 0 AND h.effective <= h.seizures THEN CAST((h.effective + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(h.effective * 1.0 * (h.seizures - h.effective) / (h.seizures) + 0.9603647051735309 AS double precision))) / (h.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS ner_low,
+       CASE WHEN h.seizures > 0 AND h.effective <= h.seizures THEN CAST((h.effective + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(h.effective * 1.0 * (h.seizures - h.effective) / (h.seizures) + 0.9603647051735309 AS double precision))) / (h.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS ner_high,
+       CASE WHEN h.connected > 0 AND h.right_party <= h.connected THEN CAST((h.right_party + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(h.right_party * 1.0 * (h.connected - h.right_party) / (h.connected) + 0.9603647051735309 AS double precision))) / (h.connected + 3.8414588206941236) AS numeric(7, 6)) END AS rpc_low,
+       CASE WHEN h.connected > 0 AND h.right_party <= h.connected THEN CAST((h.right_party + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(h.right_party * 1.0 * (h.connected - h.right_party) / (h.connected) + 0.9603647051735309 AS double precision))) / (h.connected + 3.8414588206941236) AS numeric(7, 6)) END AS rpc_high
+FROM rollup_hours h
+     LEFT JOIN clients c ON h.dimension = 'client' AND CAST(c.id AS TEXT) = h.value
+     LEFT JOIN batches b ON h.dimension = 'batch' AND CAST(b.id AS TEXT) = h.value
+     LEFT JOIN clients o ON o.id = b.client_id
+     LEFT JOIN agents g ON h.dimension = 'agent' AND CAST(g.id AS TEXT) = h.value
+     LEFT JOIN teams t ON h.dimension = 'team' AND CAST(t.id AS TEXT) = h.value
+WHERE h.attempts <> 0;
+
+-- Connect rate by day; sealed_at is NULL until the day is sealed, corrections counts what was changed since. Intervals and
+-- client as by hour.
+CREATE OR REPLACE VIEW v_connect_rate_daily AS
+SELECT d.dimension, d.value, COALESCE(c.code, b.code, g.code, t.code, d.value) AS label,
+       CAST(d.local_date AS date) AS local_date, d.attempts, d.lost_ours, d.seizures, d.connected, d.right_party,
+       CAST(d.connected / CAST(NULLIF(d.attempts - d.lost_ours, 0) AS numeric) AS numeric(7, 6)) AS connect_rate, CAST(d.connected / CAST(NULLIF(d.attempts, 0) AS numeric) AS numeric(7, 6)) AS raw_rate,
+       CAST(d.connected / CAST(NULLIF(d.seizures, 0) AS numeric) AS numeric(7, 6)) AS asr, CAST(d.effective / CAST(NULLIF(d.seizures, 0) AS numeric) AS numeric(7, 6)) AS ner,
+       CAST(d.right_party / CAST(NULLIF(d.connected, 0) AS numeric) AS numeric(7, 6)) AS rpc_rate, CAST((d.talk_ms) / 1000.0 AS numeric(20, 3)) AS talk_s,
+       to_timestamp(s.sealed_at_ms / 1000.0) AS sealed_at,
+       (SELECT COUNT(*) FROM corrections x WHERE x.local_date = d.local_date) AS corrections,
+       COALESCE(c.code, o.code) AS client,
+       CASE WHEN (d.attempts - d.lost_ours) > 0 AND d.connected <= (d.attempts - d.lost_ours) THEN CAST((d.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * ((d.attempts - d.lost_ours) - d.connected) / ((d.attempts - d.lost_ours)) + 0.9603647051735309 AS double precision))) / ((d.attempts - d.lost_ours) + 3.8414588206941236) AS numeric(7, 6)) END AS low,
+       CASE WHEN (d.attempts - d.lost_ours) > 0 AND d.connected <= (d.attempts - d.lost_ours) THEN CAST((d.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * ((d.attempts - d.lost_ours) - d.connected) / ((d.attempts - d.lost_ours)) + 0.9603647051735309 AS double precision))) / ((d.attempts - d.lost_ours) + 3.8414588206941236) AS numeric(7, 6)) END AS high,
+       CASE WHEN d.attempts > 0 AND d.connected <= d.attempts THEN CAST((d.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * (d.attempts - d.connected) / (d.attempts) + 0.9603647051735309 AS double precision))) / (d.attempts + 3.8414588206941236) AS numeric(7, 6)) END AS raw_low,
+       CASE WHEN d.attempts > 0 AND d.connected <= d.attempts THEN CAST((d.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * (d.attempts - d.connected) / (d.attempts) + 0.9603647051735309 AS double precision))) / (d.attempts + 3.8414588206941236) AS numeric(7, 6)) END AS raw_high,
+       CASE WHEN d.seizures > 0 AND d.connected <= d.seizures THEN CAST((d.connected + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * (d.seizures - d.connected) / (d.seizures) + 0.9603647051735309 AS double precision))) / (d.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS asr_low,
+       CASE WHEN d.seizures > 0 AND d.connected <= d.seizures THEN CAST((d.connected + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(d.connected * 1.0 * (d.seizures - d.connected) / (d.seizures) + 0.9603647051735309 AS double precision))) / (d.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS asr_high,
+       CASE WHEN d.seizures > 0 AND d.effective <= d.seizures THEN CAST((d.effective + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(d.effective * 1.0 * (d.seizures - d.effective) / (d.seizures) + 0.9603647051735309 AS double precision))) / (d.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS ner_low,
+       CASE WHEN d.seizures > 0 AND d.effective <= d.seizures THEN CAST((d.effective + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(d.effective * 1.0 * (d.seizures - d.effective) / (d.seizures) + 0.9603647051735309 AS double precision))) / (d.seizures + 3.8414588206941236) AS numeric(7, 6)) END AS ner_high,
+       CASE WHEN d.connected > 0 AND d.right_party <= d.connected THEN CAST((d.right_party + 1.9207294103470618 - 1.959963984540054 * sqrt(CAST(d.right_party * 1.0 * (d.connected - d.right_party) / (d.connected) + 0.9603647051735309 AS double precision))) / (d.connected + 3.8414588206941236) AS numeric(7, 6)) END AS rpc_low,
+       CASE WHEN d.connected > 0 AND d.right_party <= d.connected THEN CAST((d.right_party + 1.9207294103470618 + 1.959963984540054 * sqrt(CAST(d.right_party * 1.0 * (d.connected - d.right_party) / (d.connected) + 0.9603647051735309 AS double precision))) / (d.connected + 3.8414588206941236) AS numeric(7, 6)) END AS rpc_high
+FROM rollup_days d LEFT JOIN sealed_days s ON s.local_date = d.local_date
+     LEFT JOIN clients c ON d.dimension = 'client' AND CAST(c.id AS TEXT) = d.value
+     LEFT JOIN batches b ON d.dimension = 'batch' AND CAST(b.id AS TEXT) = d.value
+     LEFT JOIN clients o ON o.id = b.client_id
+     LEFT JOIN agents g ON d.dimension = 'agent' AND CAST(g.id AS TEXT) = d.value
+     LEFT JOIN teams t ON d.dimension = 'team' AND CAST(t.id AS TEXT) = d.value
+WHERE d.attempts <> 0;
