@@ -219,7 +219,7 @@ async fn pair(db: &Db, a: Axis, b: Axis, n: i64, shape: Shape) -> Duration {
     let w = window(n, shape);
     let began = Instant::now();
     let mut tx = db.read().await.unwrap();
-    figures::pair(&mut tx, a, b, &w.from, &w.to, Only::default())
+    figures::counted(&mut tx, &[a, b], &w.from, &w.to, Only::default())
         .await
         .unwrap();
     began.elapsed()

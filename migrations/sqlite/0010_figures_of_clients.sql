@@ -57,3 +57,119 @@ FROM rollup_days d LEFT JOIN sealed_days s ON s.local_date = d.local_date
      LEFT JOIN agents g ON d.dimension = 'agent' AND CAST(g.id AS TEXT) = d.value
      LEFT JOIN teams t ON d.dimension = 'team' AND CAST(t.id AS TEXT) = d.value
 WHERE d.attempts <> 0;
+
+-- The sums of one client's calls by day, one dimension more at a time: what accounts of one client ask for. Its days alone
+-- are in rollup_days, its hours in rollup_hours, its batches too, for a batch belongs to one client.
+CREATE TABLE rollup_client_days (
+    client_id     INTEGER NOT NULL,      -- the client
+    dimension     TEXT    NOT NULL,      -- 'agent', 'bucket', 'caller_id', 'cause', 'disposition', 'number_kind', 'relation', 'team', 'trunk'
+    value         TEXT    NOT NULL,      -- as in rollup_hours
+    local_date    TEXT    NOT NULL,      -- day local to the person called
+    attempts      INTEGER NOT NULL,      -- as in rollup_hours
+    lost_ours     INTEGER NOT NULL,      -- as in rollup_hours
+    seizures      INTEGER NOT NULL,      -- as in rollup_hours
+    connected     INTEGER NOT NULL,      -- as in rollup_hours
+    effective     INTEGER NOT NULL,      -- as in rollup_hours
+    right_party   INTEGER NOT NULL,      -- as in rollup_hours
+    talk_ms       INTEGER NOT NULL,      -- as in rollup_hours
+    rung          INTEGER NOT NULL,      -- as in rollup_hours
+    pdd_ms        INTEGER NOT NULL,      -- as in rollup_hours
+    ring_ms       INTEGER NOT NULL,      -- as in rollup_hours
+    PRIMARY KEY (client_id, dimension, local_date, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollup_client_days_day ON rollup_client_days (local_date);
+
+-- What there is already, one dimension after the other: all of them at once would be sorted at once.
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'agent', CAST(a.agent_id AS TEXT), a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'bucket', a.bucket, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'caller_id', a.caller_id, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'cause', a.cause, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'disposition', a.disposition, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'number_kind', a.number_kind, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'relation', a.relation, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'team', COALESCE(CAST(a.team_id AS TEXT), ''), a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
+    SELECT a.client_id, 'trunk', a.trunk, a.local_date, COUNT(*),
+        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
+        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
+        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
+        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
+        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
+    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
+    GROUP BY a.local_date, a.client_id, 3;
+
+-- Which rows the hash of a sealed day is over.
+ALTER TABLE sealed_days ADD COLUMN form INTEGER NOT NULL DEFAULT 1; -- 1: as sealed before rollup_client_days, without them; 2: with them

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     export::Format,
     stats::reports::{self, Asked, Frame, Name, ReportError},
-    store::figures::Axis,
+    store::figures::{Axis, Over},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -74,10 +74,12 @@ struct Wanted {
     from: Option<String>,
     /// Last day, YYYY-MM-DD; today if left out.
     to: Option<String>,
-    /// Of `connect-rate`: `hour`, `day`, `agent`, `client`, …; `day` if left out.
+    /// Of `connect-rate`: `hour`, `day`, `week`, `month`, `agent`, `client`, …; `day` if this and `over` are left out.
     by: Option<String>,
     /// Of `connect-rate`: a second one.
     and: Option<String>,
+    /// Of `connect-rate`: `day`, `week` (called by its Monday) or `month`, over which these are shown.
+    over: Option<String>,
     /// Code of the client to which it is limited.
     client: Option<String>,
     /// Of `promises`: days of grace.
@@ -86,7 +88,8 @@ struct Wanted {
     format: Option<String>,
 }
 
-/// A report: columns, lines, corrections of sealed days, definitions, and the SQL query that reproduces it.
+/// A report: columns, lines, corrections of sealed days, definitions, and the SQL query that reproduces it; of a total the
+/// query too, as `sql_of_total`.
 #[utoipa::path(
     operation_id = "read_report",
     get, path = "/api/v1/reports/{report}", tag = "stats", params(
@@ -132,10 +135,13 @@ async fn read(
             .transpose()
             .map_err(|e| Problem::Invalid(format!("{name}: {e}")))
     };
+    let over = wanted.over.as_ref().map(|text| text.parse::<Over>());
+    let over = over.transpose();
     let today = app.switchboard.today();
     let asked = Asked {
         by: axis("by", &wanted.by)?,
         and: axis("and", &wanted.and)?,
+        over: over.map_err(|e| Problem::Invalid(format!("over: {e}")))?,
         client: wanted.client,
         grace_days: wanted.grace_days,
         ..Asked::new(

@@ -12,8 +12,8 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    stats::report::{By, connect_rate},
-    store::users::Scope,
+    stats::report::connect_rate,
+    store::{figures::Axis, users::Scope},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    /// `hour`, `agent`, `client`, …
+    /// `hour`, `day`, `week`, `month`, `agent`, `client`, …
     by: String,
     /// First local day of the persons called, YYYY-MM-DD; today if left out.
     from: Option<String>,
@@ -38,7 +38,7 @@ struct Wanted {
     operation_id = "connect_rate",
     get, path = "/api/v1/stats/connect-rate", tag = "stats", params(Wanted), security(("token" = [])),
     responses(
-        (status = 200, description = "The report, its definitions and its total", body = serde_json::Value),
+        (status = 200, description = "The report, its definitions and its total, with the queries that reproduce them", body = serde_json::Value),
         (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Not with this role, or not for all clients", body = ProblemBody, content_type = "application/problem+json"),
@@ -57,7 +57,7 @@ async fn rates(
     }
     let by = wanted
         .by
-        .parse::<By>()
+        .parse::<Axis>()
         .map_err(|e| Problem::Invalid(format!("by: {e}")))?;
     let day = |name: &str, text: &str| {
         text.parse::<jiff::civil::Date>()

@@ -9,19 +9,17 @@ mod tests;
 use std::{io::Write, path::Path};
 
 use anyhow::bail;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 
 use crate::{
     clock::Clock,
-    export,
     stats::{
         check, day_sheets, rebuild,
-        report::{By, Report, connect_rate},
         rollup::Row,
         seal::{self, Sealing},
     },
-    store::Db,
+    store::{Db, figures::Axis},
 };
 
 /// Arguments of `ringfence stats`.
@@ -35,7 +33,8 @@ pub struct StatsArgs {
 /// What to show.
 #[derive(Debug, Subcommand)]
 pub enum StatsCommand {
-    /// Attempts, seizures, connected, connect rate with its 95 % interval, ASR, NER and talk time
+    /// Attempts, seizures, connected, connect rate with its 95 % interval, ASR, NER and talk time over all days: short for
+    /// `report connect-rate`
     ConnectRate(ConnectRateArgs),
     /// A report of the catalogue as a table, CSV, XLSX or JSON, with the SQL query that reproduces it
     Report(Box<report::ReportArgs>),
@@ -86,10 +85,10 @@ fn range(
 /// Arguments of `ringfence stats connect-rate`.
 #[derive(Debug, Args)]
 pub struct ConnectRateArgs {
-    /// One line for each: hour, day, agent, client, batch, team, bucket, relation, number-kind, trunk, caller-id, cause,
-    /// disposition
+    /// One line for each: hour, day, week, month, agent, client, batch, team, bucket, relation, number-kind, trunk,
+    /// caller-id, cause, disposition
     #[arg(long, default_value = "hour")]
-    pub by: By,
+    pub by: Axis,
     /// First day, as YYYY-MM-DD local to the person called; the first there is if left out
     #[arg(long)]
     pub from: Option<jiff::civil::Date>,
@@ -98,18 +97,10 @@ pub struct ConnectRateArgs {
     pub to: Option<jiff::civil::Date>,
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
-}
-
-/// How a report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Table,
-    /// For programs, with sums, intervals and definitions.
-    Json,
-    /// For spreadsheets.
-    Csv,
+    pub format: report::Form,
+    /// Into this file, which must not exist yet; a workbook needs one
+    #[arg(long)]
+    pub out: Option<std::path::PathBuf>,
 }
 
 /// What the commands work with.
@@ -143,13 +134,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let (db, clock) = (context.db, context.clock);
     match args.command {
-        StatsCommand::ConnectRate(args) => {
-            let (from, to) = range(args.from, args.to)?;
-            let mut tx = db.read().await?;
-            let report = connect_rate(&mut tx, args.by, from, to).await?;
-            tx.rollback().await?;
-            print(&report, args.format, out)
-        }
+        StatsCommand::ConnectRate(args) => report::connect_rate(args, context, out).await,
         StatsCommand::Report(args) => report::run(*args, context, out).await,
         StatsCommand::Reports => report::list(out),
         StatsCommand::Schedule(args) => schedule::run(*args, context, out).await,
@@ -163,34 +148,6 @@ pub async fn run(
             Ok(())
         }
     }
-}
-
-fn print(report: &Report, format: Format, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    match format {
-        Format::Json => writeln!(out, "{:#}", report.json())?,
-        Format::Csv => {
-            let (heads, rows) = (report.heads(), report.rows());
-            export::write(out, export::Format::Csv, "connect-rate", &heads, rows)?;
-        }
-        Format::Table => {
-            report::folded_table(&report.heads(), report.rows(), out)?;
-            let s = &report.total;
-            writeln!(
-                out,
-                "connect rate = connected {} / (attempts {} - lost by our own faults {}), below each rate its interval at 95 % (Wilson); \
-                 refused, test and inbound calls are no attempts; `ringfence stats definitions` explains each figure",
-                s.connected, s.attempts, s.lost_ours
-            )?;
-            if report.corrections > 0 {
-                writeln!(
-                    out,
-                    "{} corrections were made after these days were sealed; the figures hold them",
-                    report.corrections
-                )?;
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn recount(
@@ -211,6 +168,11 @@ async fn recount(
             Row::FirstCall { batch, disposition } => {
                 format!("first calls of batch {batch} {disposition:?}")
             }
+            Row::ClientDay {
+                client,
+                dimension,
+                value,
+            } => format!("client {client} {dimension} {value:?}"),
         };
         writeln!(
             out,
@@ -288,7 +250,11 @@ async fn seal_days(
             refused.join("; ")
         );
     }
-    writeln!(out, "every day that is over everywhere is sealed")?;
+    let which = match (days.from, days.to) {
+        (None, None) => "every day",
+        _ => "of the days asked for every one",
+    };
+    writeln!(out, "{which} that is over everywhere is sealed")?;
     Ok(())
 }
 

@@ -1,46 +1,13 @@
 //! Reports: sums divided by sums, each rate with its interval.
 
+use jiff::tz::TimeZone;
+
 use super::{
     definitions::{DEFINITIONS, Definition},
-    reports::calls,
-    rollup::{Dimension, Sums},
+    reports::{Within, calls, connect_rate},
+    rollup::Sums,
 };
-use crate::{
-    export::Cell,
-    store::{Result, Tx, agents, batches, clients, corrections, figures, sql::words},
-};
-
-words! {
-    /// What a connect-rate report is broken down by.
-    pub enum By {
-        /// Hour local to the person called.
-        Hour = "hour",
-        /// Day local to the person called.
-        Day = "day",
-        /// Who called.
-        Agent = "agent",
-        /// The bank.
-        Client = "client",
-        /// The lot.
-        Batch = "batch",
-        /// The team of the agent at dial time.
-        Team = "team",
-        /// How long the debt was overdue at placement.
-        Bucket = "bucket",
-        /// Relation of the person called to the debtor.
-        Relation = "relation",
-        /// Mobile, fixed line, …
-        NumberKind = "number-kind",
-        /// The trunk.
-        Trunk = "trunk",
-        /// The number of ours that was shown.
-        CallerId = "caller-id",
-        /// Why the attempts ended.
-        Cause = "cause",
-        /// What the agents said came of them.
-        Disposition = "disposition",
-    }
-}
+use crate::store::{Result, Tx, corrections, figures::Axis};
 
 /// One line of a report.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,11 +18,11 @@ pub struct Line {
     pub sums: Sums,
 }
 
-/// A connect-rate report.
+/// Connect rates by one axis over all clients, with their total: the report `connect-rate` in few words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// What it is broken down by.
-    pub by: By,
+    pub by: Axis,
     /// First day, included.
     pub from: String,
     /// Last day, included.
@@ -65,7 +32,11 @@ pub struct Report {
     /// All of them together.
     pub total: Sums,
     /// Corrections made to these days after they were sealed. The sums hold them.
-    pub corrections: usize,
+    pub corrections: i64,
+    /// The query that reproduces the lines.
+    pub sql: String,
+    /// The query that reproduces the total.
+    pub sql_of_total: String,
 }
 
 /// A rate with its Wilson interval.
@@ -153,90 +124,31 @@ impl Sums {
 /// Reads the report of the days from `from` to `to` (both included) from the roll-ups.
 pub async fn connect_rate(
     tx: &mut Tx,
-    by: By,
+    by: Axis,
     from: jiff::civil::Date,
     to: jiff::civil::Date,
 ) -> Result<Report> {
-    let (from, to) = (from.to_string(), to.to_string());
-    let dimension = match by {
-        By::Hour | By::Day => None,
-        By::Agent => Some(Dimension::Agent),
-        By::Client => Some(Dimension::Client),
-        By::Batch => Some(Dimension::Batch),
-        By::Relation => Some(Dimension::Relation),
-        By::Trunk => Some(Dimension::Trunk),
-        By::CallerId => Some(Dimension::CallerId),
-        By::Cause => Some(Dimension::Cause),
-        By::Team => Some(Dimension::Team),
-        By::Bucket => Some(Dimension::Bucket),
-        By::NumberKind => Some(Dimension::NumberKind),
-        By::Disposition => Some(Dimension::Disposition),
-    };
-    let all = Dimension::All;
-    let rows: Vec<(String, Sums)> = match dimension {
-        Some(dimension) => figures::totals(tx, dimension, &from, &to).await?,
-        None if by == By::Day => {
-            let days = figures::by_day(tx, all, None, &from, &to).await?;
-            days.into_iter().map(|(_, day, sums)| (day, sums)).collect()
-        }
-        None => {
-            let hours = figures::by_hour(tx, all, None, &from, &to).await?;
-            hours
-                .into_iter()
-                .map(|(_, hour, sums)| (hour.to_string(), sums))
-                .collect()
-        }
-    };
-    let corrections = corrections::list(tx, &from, &to).await?.len();
-    let names = labels(tx, by).await?;
+    let (from_text, to_text) = (from.to_string(), to.to_string());
+    // Sums of calls go by the days of the persons called.
+    let zone = TimeZone::UTC;
+    let within = Within::days((from, to), (&from_text, &to_text), &zone, tx.dialect());
+    let labelled = calls::labelled(tx, &[by], &within).await?;
     let mut total = Sums::default();
-    let mut lines: Vec<Line> = Vec::with_capacity(rows.len());
-    for (value, sums) in rows {
+    let mut lines = Vec::with_capacity(labelled.len());
+    for (labels, sums) in labelled {
         total += sums;
-        if sums != Sums::default() {
-            let named = names
-                .iter()
-                .find(|(id, _)| *id == value)
-                .map(|(_, label)| label.clone());
-            lines.push(Line {
-                label: named.unwrap_or(value),
-                sums,
-            });
-        }
-    }
-    if !names.is_empty() {
-        lines.sort_by(|a, b| a.label.cmp(&b.label));
+        let label = labels.first().map(ToString::to_string).unwrap_or_default();
+        lines.push(Line { label, sums });
     }
     Ok(Report {
         by,
-        from,
-        to,
         lines,
         total,
-        corrections,
-    })
-}
-
-/// The codes behind ids.
-async fn labels(tx: &mut Tx, by: By) -> Result<Vec<(String, String)>> {
-    Ok(match by {
-        By::Agent => agents::list(tx)
-            .await?
-            .into_iter()
-            .map(|a| (a.id.to_string(), a.code))
-            .collect(),
-        By::Client => clients::list(tx)
-            .await?
-            .into_iter()
-            .map(|c| (c.id.to_string(), c.code))
-            .collect(),
-        By::Team => figures::team_codes(tx).await?,
-        By::Batch => batches::list(tx)
-            .await?
-            .into_iter()
-            .map(|b| (b.id.to_string(), b.label()))
-            .collect(),
-        _ => Vec::new(),
+        corrections: corrections::count(tx, &from_text, &to_text).await?,
+        sql: connect_rate::sql(&[by], &within),
+        sql_of_total: connect_rate::sql_of_total(&[by], &within),
+        from: from_text,
+        to: to_text,
     })
 }
 
@@ -260,28 +172,8 @@ impl Report {
             "lines": self.lines.iter().map(|l| line(&l.label, &l.sums)).collect::<Vec<_>>(),
             "total": line("total", &self.total),
             "definitions": DEFINITIONS.iter().map(definition_json).collect::<Vec<_>>(),
+            "sql": self.sql, "sql_of_total": self.sql_of_total,
         })
-    }
-
-    /// The heads of the table: those of the report `connect-rate`.
-    #[must_use]
-    pub fn heads(&self) -> Vec<String> {
-        let heads = std::iter::once(self.by.as_str()).chain(calls::HEADS);
-        heads.map(str::to_owned).collect()
-    }
-
-    /// The lines of the table with the total last.
-    pub fn rows(&self) -> impl Iterator<Item = Vec<Cell>> {
-        let row = |label: &str, sums: &Sums| {
-            let mut cells = vec![Cell::Text(label.to_owned())];
-            cells.extend(calls::cells(sums));
-            cells
-        };
-        let total = std::iter::once(row("total", &self.total));
-        self.lines
-            .iter()
-            .map(move |line| row(&line.label, &line.sums))
-            .chain(total)
     }
 }
 

@@ -41,6 +41,21 @@ words! {
     }
 }
 
+impl Dimension {
+    /// Those by which one client's calls are added up by day. A batch has one client, so that its own row says the same.
+    pub const OF_CLIENT: [Dimension; 9] = [
+        Dimension::Agent,
+        Dimension::Bucket,
+        Dimension::CallerId,
+        Dimension::Cause,
+        Dimension::Disposition,
+        Dimension::NumberKind,
+        Dimension::Relation,
+        Dimension::Team,
+        Dimension::Trunk,
+    ];
+}
+
 /// An ended attempt of a case, with its dimensions as they were at dial time. The times follow each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
@@ -214,6 +229,15 @@ pub enum Row {
         /// What came of the call.
         disposition: String,
     },
+    /// Of `rollup_client_days`.
+    ClientDay {
+        /// The bank.
+        client: i64,
+        /// Word of one of [`Dimension::OF_CLIENT`].
+        dimension: String,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// What changes in the roll-ups, by row and day.
@@ -245,6 +269,14 @@ impl Changes {
             self.add(hour, &fact.local_date, sums);
             self.add(Row::Day { dimension, value }, &fact.local_date, sums);
         }
+        for dimension in Dimension::OF_CLIENT {
+            let row = Row::ClientDay {
+                client: fact.client.get(),
+                dimension: dimension.as_str().to_owned(),
+                value: fact.value(dimension),
+            };
+            self.add(row, &fact.local_date, sums);
+        }
         if fact.first_call {
             let row = Row::FirstCall {
                 batch: fact.batch.get(),
@@ -275,6 +307,11 @@ impl Changes {
             .iter()
             .filter(move |((row, _), sums)| !sums.is_zero() || is_all(row))
             .map(|((row, date), sums)| (row, date.as_str(), sums))
+    }
+
+    /// Without the rows that this does not hold for.
+    pub fn retain(&mut self, holds: impl Fn(&Row) -> bool) {
+        self.0.retain(|(row, _), _| holds(row));
     }
 
     /// The days that change.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{civil::Date, tz::TimeZone};
 
-use super::check::{Day, hash};
+use super::check::{Day, FORM, hash};
 use crate::store::{
     Db, Result, rollups,
     sealed_days::{self, SealedDay},
@@ -63,6 +63,7 @@ pub async fn seal(db: &Db, date: &str, now_ms: i64) -> Result<Sealing> {
             attempts: day.attempts(date),
             rows: i64::try_from(day.stored.iter().count()).unwrap_or(i64::MAX),
             sha256,
+            form: FORM,
             sealed_at_ms: now_ms,
         };
         let new = sealed_days::insert(&mut tx, &seal).await?;

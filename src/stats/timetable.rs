@@ -18,7 +18,7 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 
 use super::reports::{Asked, Name};
-use crate::store::figures::Axis;
+use crate::store::figures::{Axis, Over};
 
 /// A time that comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,6 +240,9 @@ pub struct Planned {
     /// Second axis.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub and: Option<String>,
+    /// The time over which they are shown.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub over: Option<String>,
     /// Code of the client.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client: Option<String>,
@@ -256,6 +259,7 @@ impl Planned {
     pub fn asked(&self, due: Date) -> Result<Asked, String> {
         let name: Name = self.report.parse().map_err(|e| format!("report {e}"))?;
         let axis = |text: &Option<String>| text.as_ref().map(|t| t.parse::<Axis>()).transpose();
+        let over = self.over.as_ref().map(|text| text.parse::<Over>());
         let (from, to) = self
             .period
             .days(due)
@@ -263,6 +267,7 @@ impl Planned {
         Ok(Asked {
             by: axis(&self.by)?,
             and: axis(&self.and)?,
+            over: over.transpose()?,
             client: self.client.clone(),
             grace_days: self.grace_days,
             ..Asked::new(name, Some(from), Some(to), due)

@@ -4,6 +4,7 @@ use super::{Result, Tx};
 use crate::ids::{BatchId, ClientId};
 
 statements! {
+    OF_CLIENT("list a client's batches") = "SELECT id FROM batches WHERE client_id = $1 ORDER BY id";
     ENSURE("enter a batch") =
         "INSERT INTO batches (client_id, code, created_at_ms, revealed_at_ms) VALUES ($1, $2, $3, $3)
          ON CONFLICT (client_id, code) DO NOTHING";
@@ -79,6 +80,14 @@ impl Batch {
     pub fn label(&self) -> String {
         format!("{}/{}", self.client, self.code)
     }
+}
+
+/// The batches of a client.
+pub async fn of_client(tx: &mut Tx, client: ClientId) -> Result<Vec<BatchId>> {
+    let rows = tx.fetch_all(&OF_CLIENT, args![client]).await?;
+    rows.iter()
+        .map(|row| Ok(BatchId::new(row.get("id")?)))
+        .collect()
 }
 
 /// All batches.

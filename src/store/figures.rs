@@ -1,16 +1,19 @@
 //! What reports read: the roll-ups, and for two dimensions at once the facts themselves.
 //!
-//! One dimension over any time comes from the roll-ups; a pair is summed up from the index `attempts_figures`, which
-//! holds all that figures need in the order of days: a roll-up for every pair would cost more than it saves. Nothing
-//! here divides or names: that is `stats/report.rs`.
+//! One dimension over any time comes from the roll-ups, by day also that of one client; a pair is summed up from the index
+//! `attempts_figures`, which holds all that figures need in the order of days: a roll-up for every pair would cost more
+//! than it saves. Nothing here divides or names: that is `stats/reports`, which also chooses between the two.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
 };
 
-use super::{Result, Tx, db::Row, rollups::sums, sql::Sql};
-use crate::stats::rollup::{Dimension, Sums};
+use super::{Dialect, Result, Tx, db::Row, rollups::sums, sql::Sql};
+use crate::{
+    ids::ClientId,
+    stats::rollup::{Dimension, Sums},
+};
 
 /// The sums of a group of roll-up rows.
 macro_rules! summed {
@@ -35,10 +38,19 @@ statements! {
         "SELECT value, local_hour, ", summed!(), " FROM rollup_hours
          WHERE dimension = $1 AND local_date BETWEEN $2 AND $3 AND (CAST($4 AS TEXT) IS NULL OR value = $4)
          GROUP BY local_hour, value ORDER BY local_hour, value");
-    HEAT("read the figures by day and hour") = concat!(
-        "SELECT local_date, local_hour, ", summed!(), " FROM rollup_hours
-         WHERE dimension = $1 AND local_date BETWEEN $2 AND $3 AND value = $4
-         GROUP BY local_date, local_hour ORDER BY local_date, local_hour");
+    BY_DAY_AND_HOUR("read the figures of a dimension by day and hour") = concat!(
+        "SELECT value, local_date, local_hour, ", summed!(), " FROM rollup_hours
+         WHERE dimension = $1 AND local_date BETWEEN $2 AND $3 AND (CAST($4 AS TEXT) IS NULL OR value = $4)
+         GROUP BY local_date, local_hour, value ORDER BY local_date, local_hour, value");
+    CLIENT_TOTALS("read a client's figures by dimension") = concat!(
+        "SELECT value, ", summed!(), " FROM rollup_client_days
+         WHERE client_id = $1 AND dimension = $2 AND local_date BETWEEN $3 AND $4 GROUP BY value ORDER BY value");
+    CLIENT_BY_DAY("read a client's figures of a dimension by day") = concat!(
+        "SELECT value, local_date, ", summed!(), " FROM rollup_client_days
+         WHERE client_id = $1 AND dimension = $2 AND local_date BETWEEN $3 AND $4
+         GROUP BY local_date, value ORDER BY local_date, value");
+    SPAN("look up the first and the last day with figures") =
+        "SELECT MIN(local_date) AS first, MAX(local_date) AS last FROM rollup_days WHERE dimension = 'all'";
     FIRST_CALLS("read the first calls of batches") = concat!(
         "SELECT batch_id, disposition, ", summed!(), " FROM rollup_first_calls
          WHERE local_date BETWEEN $1 AND $2 GROUP BY batch_id, disposition ORDER BY batch_id, disposition");
@@ -107,6 +119,69 @@ pub async fn by_hour(
     .collect()
 }
 
+/// Sums by day, hour of the day and value of a dimension, or of one value.
+pub async fn by_day_and_hour(
+    tx: &mut Tx,
+    dimension: Dimension,
+    value: Option<&str>,
+    from: &str,
+    to: &str,
+) -> Result<Vec<(String, String, i64, Sums)>> {
+    tx.fetch_all(
+        &BY_DAY_AND_HOUR,
+        args![dimension, from, to, value.map(str::to_owned)],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok((
+            row.get("value")?,
+            row.get("local_date")?,
+            row.get("local_hour")?,
+            sums(row)?,
+        ))
+    })
+    .collect()
+}
+
+/// Sums of a client's calls by the values of a dimension; one of [`Dimension::OF_CLIENT`], of which alone there are some.
+pub async fn client_totals(
+    tx: &mut Tx,
+    client: ClientId,
+    dimension: Dimension,
+    from: &str,
+    to: &str,
+) -> Result<Vec<(String, Sums)>> {
+    tx.fetch_all(&CLIENT_TOTALS, args![client, dimension, from, to])
+        .await?
+        .iter()
+        .map(|row| Ok((row.get("value")?, sums(row)?)))
+        .collect()
+}
+
+/// The same by day.
+pub async fn client_by_day(
+    tx: &mut Tx,
+    client: ClientId,
+    dimension: Dimension,
+    from: &str,
+    to: &str,
+) -> Result<Vec<(String, String, Sums)>> {
+    tx.fetch_all(&CLIENT_BY_DAY, args![client, dimension, from, to])
+        .await?
+        .iter()
+        .map(|row| Ok((row.get("value")?, row.get("local_date")?, sums(row)?)))
+        .collect()
+}
+
+/// The first and the last day that have figures.
+pub async fn span(tx: &mut Tx) -> Result<Option<(String, String)>> {
+    let row = tx.fetch_one(&SPAN, args![]).await?;
+    Ok(row
+        .get::<Option<String>>("first")?
+        .zip(row.get::<Option<String>>("last")?))
+}
+
 /// Sums of one value of a dimension by weekday (1 is Monday) and hour: the heat map.
 pub async fn heat_map(
     tx: &mut Tx,
@@ -116,13 +191,12 @@ pub async fn heat_map(
     to: &str,
 ) -> Result<Vec<(i8, i64, Sums)>> {
     let mut cells = BTreeMap::<(i8, i64), Sums>::new();
-    for row in tx
-        .fetch_all(&HEAT, args![dimension, from, to, value])
-        .await?
-    {
-        let day: jiff::civil::Date = row.parse("local_date")?;
-        let cell = (day.weekday().to_monday_one_offset(), row.get("local_hour")?);
-        *cells.entry(cell).or_default() += sums(&row)?;
+    for (_, date, hour, sums) in by_day_and_hour(tx, dimension, Some(value), from, to).await? {
+        let day: jiff::civil::Date = date
+            .parse()
+            .map_err(|_| super::Error::unknown("read the heat map", "rollup_hours.local_date"))?;
+        let weekday = day.weekday().to_monday_one_offset();
+        *cells.entry((weekday, hour)).or_default() += sums;
     }
     Ok(cells
         .into_iter()
@@ -162,12 +236,16 @@ pub async fn refusals(tx: &mut Tx, from_ms: i64, to_ms: i64) -> Result<Vec<(i64,
 }
 
 words! {
-    /// What a pair is made of: any dimension, or the time of the call local to the person called.
+    /// What figures are told apart by: any dimension, or the time of the call local to the person called.
     pub enum Axis {
         /// Day.
         Day = "day",
         /// Hour of the day.
         Hour = "hour",
+        /// Week, which begins on Monday (ISO 8601) and is called by that day.
+        Week = "week",
+        /// Month, as `YYYY-MM`.
+        Month = "month",
         /// Who called.
         Agent = "agent",
         /// The lot of the case.
@@ -193,11 +271,33 @@ words! {
     }
 }
 
+words! {
+    /// The time over which figures told apart by something else are shown.
+    pub enum Over {
+        /// Day by day.
+        Day = "day",
+        /// Week by week, each called by its Monday.
+        Week = "week",
+        /// Month by month.
+        Month = "month",
+    }
+}
+
+impl From<Over> for Axis {
+    fn from(over: Over) -> Axis {
+        match over {
+            Over::Day => Axis::Day,
+            Over::Week => Axis::Week,
+            Over::Month => Axis::Month,
+        }
+    }
+}
+
 impl Axis {
-    /// The column of `attempts`.
-    pub(crate) const fn column(self) -> &'static str {
+    /// The column of `attempts` that it follows from.
+    const fn column(self) -> &'static str {
         match self {
-            Axis::Day => "local_date",
+            Axis::Day | Axis::Week | Axis::Month => "local_date",
             Axis::Hour => "local_hour",
             Axis::Agent => "agent_id",
             Axis::Batch => "batch_id",
@@ -212,9 +312,47 @@ impl Axis {
             Axis::Trunk => "trunk",
         }
     }
+
+    /// What has to be worked out of the column; anything else is the column.
+    const fn is_worked_out(self) -> bool {
+        matches!(self, Axis::Week | Axis::Month)
+    }
+
+    /// Its value in SQL, of `table`'s rows.
+    pub(crate) fn expression(self, table: &str, dialect: Dialect) -> String {
+        self.of(&format!("{table}.{}", self.column()), dialect)
+    }
+
+    /// Its value in SQL, of its column under another name.
+    fn of(self, column: &str, dialect: Dialect) -> String {
+        match (self, dialect) {
+            (Axis::Week, Dialect::Sqlite) => format!("date({column}, '-6 days', 'weekday 1')"),
+            (Axis::Week, Dialect::Postgres) => {
+                format!("to_char(date_trunc('week', CAST({column} AS TIMESTAMP)), 'YYYY-MM-DD')")
+            }
+            (Axis::Month, _) => format!("substr({column}, 1, 7)"),
+            _ => column.to_owned(),
+        }
+    }
+
+    /// Its value for a day; `None` if it is no matter of days.
+    #[must_use]
+    pub fn of_day(self, day: &str) -> Option<String> {
+        match self {
+            Axis::Day => Some(day.to_owned()),
+            Axis::Month => day.get(..7).map(str::to_owned),
+            Axis::Week => {
+                let day: jiff::civil::Date = day.parse().ok()?;
+                let since = i64::from(day.weekday().to_monday_zero_offset());
+                let monday = day.checked_sub(jiff::Span::new().days(since)).ok()?;
+                Some(monday.to_string())
+            }
+            _ => None,
+        }
+    }
 }
 
-/// Which attempts a pair is made of; all where nothing is set.
+/// Which attempts are counted; all where nothing is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Only {
     /// Of this client.
@@ -227,15 +365,17 @@ pub struct Only {
     pub agent: Option<i64>,
 }
 
-/// Sums by the values of two axes, from the facts. `''` stands for no team and no disposition.
-pub async fn pair(
+/// Most axes at once: two, and the time over which they are shown.
+const MOST_AXES: usize = 3;
+
+/// Sums by the values of up to three axes, from the facts. `''` stands for no team and no disposition.
+pub async fn counted(
     tx: &mut Tx,
-    first: Axis,
-    second: Axis,
+    axes: &[Axis],
     from: &str,
     to: &str,
     only: Only,
-) -> Result<Vec<(String, String, Sums)>> {
+) -> Result<Vec<(Vec<String>, Sums)>> {
     let args = args![
         from,
         to,
@@ -244,39 +384,57 @@ pub async fn pair(
         only.team.unwrap_or(0),
         only.agent.unwrap_or(0)
     ];
-    tx.fetch_all(pair_sql(first, second), args)
+    let names = ["v1", "v2", "v3"];
+    let sql = counted_sql(axes, tx.dialect());
+    tx.fetch_all(&sql, args)
         .await?
         .iter()
-        .map(|row| Ok((row.get("first")?, row.get("second")?, sums(row)?)))
+        .map(|row| {
+            let values = axes.iter().zip(names).map(|(_, name)| row.get(name));
+            Ok((values.collect::<Result<_>>()?, sums(row)?))
+        })
         .collect()
 }
 
-/// The statement of a pair, put together from the columns once.
-pub(crate) fn pair_sql(first: Axis, second: Axis) -> &'static Sql {
-    static MADE: OnceLock<HashMap<(Axis, Axis), Sql>> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
-        let mut made = HashMap::new();
-        for a in Axis::ALL {
-            for b in Axis::ALL {
-                let sql = Sql {
-                    act: "add up two dimensions",
-                    text: Box::leak(pair_text(*a, *b).into_boxed_str()),
-                };
-                made.insert((*a, *b), sql);
-            }
-        }
-        made
-    });
-    &made[&(first, second)]
+/// The statement for some axes; each is put together once in the life of the process, and there are few thousand.
+pub(crate) fn counted_sql(axes: &[Axis], dialect: Dialect) -> Sql {
+    type Made = HashMap<(Vec<Axis>, Dialect), Sql>;
+    static MADE: Mutex<Option<Made>> = Mutex::new(None);
+    let axes = &axes[..axes.len().min(MOST_AXES)];
+    // A statement is whole or not there, whatever happened to whoever made another one.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = made.get_or_insert_default();
+    *made.entry((axes.to_vec(), dialect)).or_insert_with(|| Sql {
+        act: "add up figures from the attempts",
+        text: Box::leak(counted_text(axes, dialect).into_boxed_str()),
+    })
 }
 
-/// The rows are grouped by the columns as they are stored, and made texts afterwards, group by group.
-fn pair_text(first: Axis, second: Axis) -> String {
-    let (a, b) = (first.column(), second.column());
+/// The rows are grouped by the columns as they are stored; weeks, months and texts are made of the groups afterwards.
+fn counted_text(axes: &[Axis], dialect: Dialect) -> String {
+    let mut columns: Vec<&str> = axes.iter().map(|axis| axis.column()).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let columns = columns.join(", ");
+    let values: String = (1..)
+        .zip(axes)
+        .map(|(n, axis)| {
+            let value = axis.of(axis.column(), dialect);
+            format!("COALESCE(CAST({value} AS TEXT), '') AS v{n}, ")
+        })
+        .collect();
+    let places: Vec<String> = (1..=axes.len()).map(|n| n.to_string()).collect();
+    let places = places.join(", ");
+    let (sums, group) = match axes.iter().any(|axis| axis.is_worked_out()) {
+        true => (summed!(), format!("GROUP BY {places} ")),
+        false => (
+            "attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms",
+            String::new(),
+        ),
+    };
     format!(
-        "SELECT COALESCE(CAST(a AS TEXT), '') AS first, COALESCE(CAST(b AS TEXT), '') AS second, attempts, lost_ours,
-                seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms
-         FROM (SELECT {a} AS a, {b} AS b, COUNT(*) AS attempts,
+        "SELECT {values}{sums}
+         FROM (SELECT {columns}, COUNT(*) AS attempts,
                 COUNT(CASE WHEN class = 'ours' AND answered_at_ms IS NULL THEN 1 END) AS lost_ours,
                 COUNT(seized_at_ms) AS seizures, COUNT(answered_at_ms) AS connected,
                 COUNT(CASE WHEN seized_at_ms IS NOT NULL AND (answered_at_ms IS NOT NULL
@@ -291,7 +449,28 @@ fn pair_text(first: Axis, second: Axis) -> String {
          WHERE local_date BETWEEN $1 AND $2 AND purpose = 'case' AND ended_at_ms IS NOT NULL
                AND (CAST($3 AS BIGINT) = 0 OR client_id = $3) AND (CAST($4 AS BIGINT) = 0 OR batch_id = $4)
                AND (CAST($5 AS BIGINT) = 0 OR team_id = $5) AND (CAST($6 AS BIGINT) = 0 OR agent_id = $6)
-         GROUP BY {a}, {b}) AS pairs
-         ORDER BY 1, 2"
+         GROUP BY {columns}) AS facts
+         {group}ORDER BY {places}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_is_called_by_its_monday() {
+        for (day, week) in [
+            ("2026-11-23", "2026-11-23"),
+            ("2026-11-29", "2026-11-23"),
+            ("2026-11-30", "2026-11-30"),
+            // The last days of a year belong to the first week of the next one.
+            ("2025-12-31", "2025-12-29"),
+            ("2026-01-04", "2025-12-29"),
+        ] {
+            assert_eq!(Axis::Week.of_day(day).as_deref(), Some(week), "{day}");
+            assert_eq!(Axis::Month.of_day(day).as_deref(), day.get(..7));
+        }
+        assert_eq!(Axis::Agent.of_day("2026-11-23"), None);
+    }
 }

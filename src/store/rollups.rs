@@ -51,6 +51,13 @@ pub(crate) static ADD_FIRST_CALLS: Many = add!(
     ["", "", ""]
 );
 
+pub(crate) static ADD_CLIENT_DAYS: Many = add!(
+    "rollup_client_days",
+    "client_id, dimension, value, local_date",
+    "client_id, dimension, local_date, value",
+    ["", "", "", ""]
+);
+
 /// The recount of the attempts of one day, written apart from [`Sums::of`]; `attempts_figures` answers it alone.
 macro_rules! recount {
     ($columns:expr, $also:literal, $group:expr) => {
@@ -86,6 +93,21 @@ macro_rules! recount_by {
         )
     };
 }
+macro_rules! recount_of_clients {
+    ($dimension:literal, $value:literal) => {
+        recount!(
+            concat!(
+                "client_id, '",
+                $dimension,
+                "' AS dimension, ",
+                $value,
+                " AS value"
+            ),
+            "",
+            concat!("client_id, ", $value)
+        )
+    };
+}
 
 statements! {
     STORED_HOURS("read an hourly roll-up") =
@@ -100,6 +122,10 @@ statements! {
         "SELECT batch_id, disposition, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung,
                 pdd_ms, ring_ms
          FROM rollup_first_calls WHERE local_date = $1";
+    STORED_CLIENT_DAYS("read the roll-up of clients' days") =
+        "SELECT client_id, dimension, value, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung,
+                pdd_ms, ring_ms
+         FROM rollup_client_days WHERE local_date = $1";
     HOLD("make others wait with the figures of a day") =
         "INSERT INTO rollup_days (dimension, value, local_date, attempts, lost_ours, seizures, connected, effective,
                 right_party, talk_ms, rung, pdd_ms, ring_ms)
@@ -117,6 +143,7 @@ statements! {
          UNION SELECT local_date FROM rollup_days WHERE local_date BETWEEN $1 AND $2
          UNION SELECT local_date FROM rollup_hours WHERE local_date BETWEEN $1 AND $2
          UNION SELECT local_date FROM rollup_first_calls WHERE local_date BETWEEN $1 AND $2
+         UNION SELECT local_date FROM rollup_client_days WHERE local_date BETWEEN $1 AND $2
          UNION SELECT local_date FROM sealed_days WHERE local_date BETWEEN $1 AND $2
          ORDER BY local_date";
     COUNT_AGENT("recount by agent") = recount_by!("agent", "CAST(agent_id AS TEXT)");
@@ -133,6 +160,15 @@ statements! {
     COUNT_TRUNK("recount by trunk") = recount_by!("trunk", "trunk");
     COUNT_FIRST_CALLS("recount the first calls") =
         recount!("batch_id, disposition", " AND first_call = 1", "batch_id, disposition");
+    COUNT_CLIENT_AGENT("recount each client by agent") = recount_of_clients!("agent", "CAST(agent_id AS TEXT)");
+    COUNT_CLIENT_BUCKET("recount each client by overdue bucket") = recount_of_clients!("bucket", "bucket");
+    COUNT_CLIENT_CALLER_ID("recount each client by caller id") = recount_of_clients!("caller_id", "caller_id");
+    COUNT_CLIENT_CAUSE("recount each client by cause") = recount_of_clients!("cause", "cause");
+    COUNT_CLIENT_DISPOSITION("recount each client by disposition") = recount_of_clients!("disposition", "disposition");
+    COUNT_CLIENT_KIND("recount each client by type of number") = recount_of_clients!("number_kind", "number_kind");
+    COUNT_CLIENT_RELATION("recount each client by relation") = recount_of_clients!("relation", "relation");
+    COUNT_CLIENT_TEAM("recount each client by team") = recount_of_clients!("team", "COALESCE(CAST(team_id AS TEXT), '')");
+    COUNT_CLIENT_TRUNK("recount each client by trunk") = recount_of_clients!("trunk", "trunk");
     DEFINE("store the definitions of the figures") =
         "INSERT INTO definitions (name, version, unit, formula, text_en, text_zh) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (name, version) DO NOTHING";
@@ -154,9 +190,22 @@ const COUNTS: [&super::sql::Sql; 12] = [
     &COUNT_TRUNK,
 ];
 
+const COUNTS_OF_CLIENTS: [&super::sql::Sql; 9] = [
+    &COUNT_CLIENT_AGENT,
+    &COUNT_CLIENT_BUCKET,
+    &COUNT_CLIENT_CALLER_ID,
+    &COUNT_CLIENT_CAUSE,
+    &COUNT_CLIENT_DISPOSITION,
+    &COUNT_CLIENT_KIND,
+    &COUNT_CLIENT_RELATION,
+    &COUNT_CLIENT_TEAM,
+    &COUNT_CLIENT_TRUNK,
+];
+
 /// Adds the changes to the roll-ups, each row once, in the order of the rows.
 pub(crate) async fn add(tx: &mut Tx, changes: &Changes) -> Result<()> {
-    let (mut hours, mut days, mut first_calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut hours, mut days) = (Vec::new(), Vec::new());
+    let (mut first_calls, mut client_days) = (Vec::new(), Vec::new());
     for (row, date, sums) in changes.to_write() {
         let (list, mut args): (&mut Vec<Vec<Value>>, Vec<Value>) = match row {
             Row::Hour {
@@ -168,6 +217,11 @@ pub(crate) async fn add(tx: &mut Tx, changes: &Changes) -> Result<()> {
             Row::FirstCall { batch, disposition } => {
                 (&mut first_calls, args![*batch, disposition, date])
             }
+            Row::ClientDay {
+                client,
+                dimension,
+                value,
+            } => (&mut client_days, args![*client, dimension, value, date]),
         };
         args.extend(sums.values().map(Value::from));
         list.push(args);
@@ -175,6 +229,7 @@ pub(crate) async fn add(tx: &mut Tx, changes: &Changes) -> Result<()> {
     ADD_HOURS.run(tx, hours).await?;
     ADD_DAYS.run(tx, days).await?;
     ADD_FIRST_CALLS.run(tx, first_calls).await?;
+    ADD_CLIENT_DAYS.run(tx, client_days).await?;
     Ok(())
 }
 
@@ -217,6 +272,9 @@ pub(crate) async fn stored(tx: &mut Tx, date: &str) -> Result<Changes> {
     for row in tx.fetch_all(&STORED_FIRST_CALLS, args![date]).await? {
         stored.add(first_call(&row)?, date, sums(&row)?);
     }
+    for row in tx.fetch_all(&STORED_CLIENT_DAYS, args![date]).await? {
+        stored.add(client_day(&row)?, date, sums(&row)?);
+    }
     Ok(stored)
 }
 
@@ -237,6 +295,11 @@ pub(crate) async fn recounted(tx: &mut Tx, date: &str) -> Result<Changes> {
     for row in tx.fetch_all(&COUNT_FIRST_CALLS, args![date]).await? {
         counted.add(first_call(&row)?, date, sums(&row)?);
     }
+    for sql in COUNTS_OF_CLIENTS {
+        for row in tx.fetch_all(sql, args![date]).await? {
+            counted.add(client_day(&row)?, date, sums(&row)?);
+        }
+    }
     Ok(counted)
 }
 
@@ -245,6 +308,14 @@ fn hour(row: &Cells) -> Result<Row> {
         dimension: row.get("dimension")?,
         value: row.get("value")?,
         hour: row.get("hour")?,
+    })
+}
+
+fn client_day(row: &Cells) -> Result<Row> {
+    Ok(Row::ClientDay {
+        client: row.get("client_id")?,
+        dimension: row.get("dimension")?,
+        value: row.get("value")?,
     })
 }
 

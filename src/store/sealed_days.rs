@@ -15,13 +15,15 @@ pub struct SealedDay {
     pub rows: i64,
     /// SHA-256 in hexadecimal of the day's figures in canonical form.
     pub sha256: String,
+    /// Which rows that is over: 1 without those of clients' days, 2 with them.
+    pub form: i64,
     /// When.
     pub sealed_at_ms: i64,
 }
 
 statements! {
     INSERT("seal a day") =
-        "INSERT INTO sealed_days (local_date, attempts, rows, sha256, sealed_at_ms) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO sealed_days (local_date, attempts, rows, sha256, form, sealed_at_ms) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (local_date) DO NOTHING";
     AT("look up whether a day is sealed") = "SELECT sealed_at_ms FROM sealed_days WHERE local_date = $1";
     OPEN("list the days that are not sealed") =
@@ -29,7 +31,7 @@ statements! {
          WHERE dimension = 'all' AND NOT EXISTS (SELECT 1 FROM sealed_days WHERE sealed_days.local_date = rollup_days.local_date)
          ORDER BY local_date";
     LIST("list the sealed days") =
-        "SELECT local_date, attempts, rows, sha256, sealed_at_ms FROM sealed_days
+        "SELECT local_date, attempts, rows, sha256, form, sealed_at_ms FROM sealed_days
          WHERE local_date BETWEEN $1 AND $2 ORDER BY local_date";
 }
 
@@ -40,6 +42,7 @@ pub(crate) async fn insert(tx: &mut Tx, day: &SealedDay) -> Result<bool> {
         day.attempts,
         day.rows,
         &day.sha256,
+        day.form,
         day.sealed_at_ms
     ];
     Ok(tx.execute(&INSERT, args).await? > 0)
@@ -77,6 +80,7 @@ fn read(row: &Row) -> Result<SealedDay> {
         attempts: row.get("attempts")?,
         rows: row.get("rows")?,
         sha256: row.get("sha256")?,
+        form: row.get("form")?,
         sealed_at_ms: row.get("sealed_at_ms")?,
     })
 }

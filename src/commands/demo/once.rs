@@ -318,7 +318,7 @@ async fn today(daemon: &Daemon, clock: &Clock) -> anyhow::Result<Sums> {
         .in_tz(super::ZONE)?
         .date();
     let mut tx = daemon.db.read().await?;
-    let report = report::connect_rate(&mut tx, report::By::Hour, today, today).await?;
+    let report = report::connect_rate(&mut tx, store::figures::Axis::Hour, today, today).await?;
     Ok(report.total)
 }
 

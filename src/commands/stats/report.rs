@@ -13,8 +13,14 @@ use clap::{Args, ValueEnum};
 use super::Context;
 use crate::{
     export,
-    stats::reports::{self, Asked, Frame, Name, Report, shown},
-    store::{figures::Axis, users::Scope},
+    stats::{
+        report,
+        reports::{self, Asked, Frame, Name, Report, shown},
+    },
+    store::{
+        figures::{self, Axis, Over},
+        users::Scope,
+    },
 };
 
 /// Arguments of `ringfence stats report`.
@@ -42,13 +48,16 @@ pub struct ReportArgs {
 /// What a report is about, beside its days.
 #[derive(Debug, Clone, Args)]
 pub struct WhichArgs {
-    /// Of connect-rate, one line for each: hour, day, agent, client, batch, team, bucket, relation, number-kind, trunk,
-    /// caller-id, cause, disposition
+    /// Of connect-rate, one line for each: hour, day, week, month, agent, client, batch, team, bucket, relation, number-kind,
+    /// trunk, caller-id, cause, disposition
     #[arg(long)]
     pub by: Option<Axis>,
     /// Of connect-rate, and for each of these
     #[arg(long)]
     pub and: Option<Axis>,
+    /// Of connect-rate, these over time: by day, week (called by its Monday) or month
+    #[arg(long)]
+    pub over: Option<Over>,
     /// Limited to the client of this code
     #[arg(long, value_name = "CODE")]
     pub client: Option<String>,
@@ -79,26 +88,75 @@ pub(super) async fn run(
     let asked = Asked {
         by: args.which.by,
         and: args.which.and,
+        over: args.which.over,
         client: args.which.client,
         grace_days: args.which.grace,
         ..Asked::new(args.name, args.from, args.to, today)
     };
-    if args.format == Form::Xlsx && args.out.is_none() {
-        bail!("a workbook is no text: name a file with --out");
-    }
+    let report = read(&asked, context).await?;
+    deliver(&report, args.format, args.out, out, |out| {
+        print(&report, args.format, out)
+    })
+}
+
+/// `ringfence stats connect-rate`: the report of that name over all days if none are told, by hour of the day.
+pub(super) async fn connect_rate(
+    args: super::ConnectRateArgs,
+    context: &Context<'_>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    let (from, to) = super::range(args.from, args.to)?;
+    let mut tx = context.db.read().await?;
+    let span = figures::span(&mut tx).await?;
+    // All days: the first and the last that have figures, unless what was told lies beyond them.
+    let known = span.and_then(|(first, last)| first.parse().ok().zip(last.parse().ok()));
+    let (first, last) = known.unwrap_or((context.today()?, context.today()?));
+    let from = args.from.unwrap_or(from.max(first).min(to));
+    let to = args.to.unwrap_or(to.min(last).max(from));
+    let short = report::connect_rate(&mut tx, args.by, from, to).await?;
+    tx.rollback().await?;
+    let asked = Asked {
+        by: Some(args.by),
+        ..Asked::new(Name::ConnectRate, Some(from), Some(to), context.today()?)
+    };
+    let report = read(&asked, context).await?;
+    deliver(&report, args.format, args.out, out, |out| {
+        match args.format {
+            // As the API answers.
+            Form::Json => Ok(writeln!(out, "{:#}", short.json())?),
+            format => print(&report, format, out),
+        }
+    })
+}
+
+async fn read(asked: &Asked, context: &Context<'_>) -> anyhow::Result<Report> {
     let frame = Frame {
         zone: context.zone,
-        today,
+        today: context.today()?,
         scope: &Scope::All,
     };
     let mut tx = context.db.read().await?;
-    let report = reports::read(&mut tx, &asked, frame).await?;
+    let report = reports::read(&mut tx, asked, frame).await?;
     tx.rollback().await?;
-    let Some(path) = args.out else {
-        if args.format == Form::Csv {
-            eprintln!("{}", report.sql);
+    Ok(report)
+}
+
+/// Prints a report, or writes it into a new file.
+fn deliver(
+    report: &Report,
+    form: Form,
+    path: Option<PathBuf>,
+    out: &mut (dyn Write + Send),
+    print: impl Fn(&mut (dyn Write + Send)) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(path) = path else {
+        if form == Form::Xlsx {
+            bail!("a workbook is no text: name a file with --out");
         }
-        return print(&report, args.format, out);
+        if form == Form::Csv {
+            eprintln!("{}", report.queries());
+        }
+        return print(out);
     };
     let shown = path.display().to_string();
     let file = OpenOptions::new()
@@ -108,14 +166,14 @@ pub(super) async fn run(
         .open(&path)
         .with_context(|| format!("cannot make {shown}; name a file that does not exist"))?;
     let mut file = BufWriter::new(file);
-    let done = print(&report, args.format, &mut file).and_then(|()| Ok(file.flush()?));
+    let done = print(&mut file).and_then(|()| Ok(file.flush()?));
     if let Err(error) = done {
         // Half a report must not be taken for a whole one.
         let _ = std::fs::remove_file(&path);
         return Err(error.context(format!("cannot write {shown}")));
     }
-    if args.format == Form::Csv {
-        eprintln!("{}", report.sql);
+    if form == Form::Csv {
+        eprintln!("{}", report.queries());
     }
     writeln!(out, "{} lines in {shown}", report.rows.len())?;
     Ok(())
@@ -131,13 +189,9 @@ fn print(report: &Report, form: Form, out: &mut (dyn Write + Send)) -> anyhow::R
     Ok(report.write(out, format)?)
 }
 
-/// A table for people, with the interval of each rate below it.
-pub(super) fn folded_table(
-    heads: &[String],
-    lines: impl Iterator<Item = Vec<export::Cell>>,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<()> {
-    let (heads, rows) = shown::folded(heads, lines);
+/// A table for people, with the interval of each rate below it, and what explains it below that.
+fn table(report: &Report, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let (heads, rows) = shown::folded(&report.heads, report.lines());
     let mut table = comfy_table::Table::new();
     table
         .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
@@ -145,11 +199,7 @@ pub(super) fn folded_table(
     for row in rows {
         table.add_row(row);
     }
-    Ok(writeln!(out, "{table}")?)
-}
-
-fn table(report: &Report, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    folded_table(&report.heads, report.lines(), out)?;
+    writeln!(out, "{table}")?;
     for line in report.explained() {
         writeln!(out, "{line}")?;
     }

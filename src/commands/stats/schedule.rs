@@ -138,6 +138,7 @@ async fn add(
         period: args.period,
         by: args.which.by.map(|axis| axis.to_string()),
         and: args.which.and.map(|axis| axis.to_string()),
+        over: args.which.over.map(|over| over.to_string()),
         client: args.which.client,
         grace_days: args.which.grace,
     };

@@ -86,6 +86,42 @@ async fn reports_are_printed_in_every_form_with_the_query_that_reproduces_them()
         [serde_json::json!("bank"), 10.into(), 1.into()]
     );
     assert!(json["sql"].as_str().unwrap().contains("GROUP BY"));
+    let total = json["sql_of_total"].as_str().unwrap();
+    assert!(
+        total.starts_with("SELECT 'total' AS \"client\", NULL AS \"hour\""),
+        "{total}"
+    );
+    let weekly = does(&format!(
+        "stats report connect-rate {days} --by agent --over week --format csv"
+    ))
+    .await;
+    assert!(
+        weekly.contains("agent,week,") && weekly.contains(&format!("A1,{DATE},1,")),
+        "{weekly}"
+    );
+    // The short form: all days there are, the same lines with their queries, and a workbook too.
+    let short = does("stats connect-rate --by month").await;
+    for part in [
+        "2026-11",
+        "total",
+        "FROM attempts a",
+        "AS \"month\"",
+        "connect_rate = ",
+    ] {
+        assert!(short.contains(part), "{part} not in {short}");
+    }
+    let short = does("stats connect-rate --by client --format json").await;
+    let short: serde_json::Value = serde_json::from_str(&short).unwrap();
+    assert_eq!(short["lines"][0]["client"], "bank");
+    assert!(short["sql"].as_str().unwrap().starts_with("SELECT"));
+    let book = tempfile::tempdir().unwrap();
+    let book = book.path().join("short.xlsx");
+    let written = does(&format!(
+        "stats connect-rate --format xlsx --out {}",
+        book.display()
+    ))
+    .await;
+    assert!(written.starts_with("1 lines in "), "{written}");
     let csv = does(&format!("stats report caller-ids --to {DATE} --format csv")).await;
     assert!(
         csv.starts_with("\u{feff}caller_id,") && csv.contains("\r\n'+861088880000,0,0,0,,,,1,"),
@@ -111,6 +147,15 @@ async fn reports_are_printed_in_every_form_with_the_query_that_reproduces_them()
     );
     for (line, said) in [
         ("stats report teams --format xlsx", "--out"),
+        ("stats connect-rate --format xlsx", "--out"),
+        (
+            "stats report connect-rate --over year",
+            "one of: day, week, month",
+        ),
+        (
+            "stats report connect-rate --by week --over week",
+            "the same",
+        ),
         ("stats report moon", "one of: connect-rate"),
         ("stats report teams --client bank", "belongs to none"),
         (
@@ -125,6 +170,31 @@ async fn reports_are_printed_in_every_form_with_the_query_that_reproduces_them()
         let error = fails(line).await;
         assert!(error.contains(said), "{line}: {error}");
     }
+}
+
+#[tokio::test]
+async fn sealing_some_days_says_nothing_of_the_others() {
+    let test = Test::sqlite().await;
+    let floor = floor(&test.db, 1).await;
+    let mut tx = test.db.begin().await.unwrap();
+    let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
+    let attempt = attempts::by_id(&mut tx, id).await.unwrap().unwrap();
+    let closing = Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
+    attempts::close(&mut tx, id, &closing).await.unwrap();
+    tx.commit().await.unwrap();
+    let other = run(&test, "stats seal --from 2026-01-01 --to 2026-01-31")
+        .await
+        .unwrap();
+    assert_eq!(
+        other,
+        "of the days asked for every one that is over everywhere is sealed\n"
+    );
+    let all = run(&test, "stats seal").await.unwrap();
+    assert!(
+        all.contains(": sealed, 1 attempts")
+            && all.ends_with("every day that is over everywhere is sealed\n"),
+        "{all}"
+    );
 }
 
 #[tokio::test]

@@ -116,6 +116,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
             ),
         ],
         sealed: true,
+        sql_of_total: None,
         sql: sql(&recent, within),
     })
 }
@@ -146,16 +147,12 @@ pub async fn falling(
 ) -> Result<BTreeSet<String>, store::Error> {
     let asked = Asked::new(Name::CallerIds, None, Some(last), last);
     let (from_text, to_text) = (asked.from.to_string(), asked.to.to_string());
-    let within = Within {
-        from: asked.from,
-        to: asked.to,
-        from_text: &from_text,
-        to_text: &to_text,
-        client: None,
+    let within = Within::days(
+        (asked.from, asked.to),
+        (&from_text, &to_text),
         zone,
-        today: last,
-        dialect: tx.dialect(),
-    };
+        tx.dialect(),
+    );
     let earlier = jiff::Span::new().days(RECENT_DAYS - 1);
     let recent = last.checked_sub(earlier).unwrap_or(last).to_string();
     let parts = parts(tx, &recent, &within).await?;

@@ -1,6 +1,6 @@
-//! Sums of calls by one or two axes, named and sorted; their columns; and the query that counts the same from the facts.
+//! Sums of calls by up to three axes, named and sorted; their columns; and the query that counts the same from the facts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Within, number, with_interval};
 use crate::{
@@ -16,11 +16,20 @@ use crate::{
 
 /// A value of an axis as it is shown, in the order of the lines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Label {
+pub(in crate::stats) enum Label {
     /// An hour of the day.
     Hour(i64),
     /// A day, a code, or the dimension's own word.
     Text(String),
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hour(hour) => hour.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Label {
@@ -35,7 +44,7 @@ impl Label {
 /// The dimension of the roll-ups; `None` for the time of the call.
 const fn dimension(axis: Axis) -> Option<Dimension> {
     Some(match axis {
-        Axis::Day | Axis::Hour => return None,
+        Axis::Day | Axis::Hour | Axis::Week | Axis::Month => return None,
         Axis::Agent => Dimension::Agent,
         Axis::Batch => Dimension::Batch,
         Axis::Bucket => Dimension::Bucket,
@@ -50,114 +59,161 @@ const fn dimension(axis: Axis) -> Option<Dimension> {
     })
 }
 
-/// Sums by the stored values of one or two axes, from the quickest place that has them.
+/// Sums of one value of one dimension, on one day and in one hour as far as these were asked for.
+struct Slice {
+    value: String,
+    day: Option<String>,
+    hour: Option<i64>,
+    sums: Sums,
+}
+
+/// Sums by the stored values of up to three axes, from the quickest place that has them.
 pub(super) async fn sums(
     tx: &mut Tx,
     axes: &[Axis],
     within: &Within<'_>,
 ) -> Result<Vec<(Vec<String>, Sums)>> {
-    let (from, to) = (within.from_text, within.to_text);
-    // Over all clients, or over one: both stand in the roll-ups by time.
-    let (whole, id) = match within.client {
-        None => (Dimension::All, String::new()),
-        Some(client) => (Dimension::Client, client.to_string()),
+    // Limited to a client, which client it is tells nothing apart.
+    let limited = |axis: &Axis| *axis == Axis::Client && within.client.is_some();
+    let dimensions: Vec<Dimension> = axes
+        .iter()
+        .filter(|axis| !limited(axis))
+        .filter_map(|axis| dimension(*axis))
+        .collect();
+    let rows = match (dimensions.as_slice(), within.client) {
+        ([], None) => sliced(tx, Dimension::All, Some(""), axes, within).await?,
+        ([], Some(client)) => {
+            let id = client.to_string();
+            sliced(tx, Dimension::Client, Some(&id), axes, within).await?
+        }
+        ([dimension], None) => sliced(tx, *dimension, None, axes, within).await?,
+        ([Dimension::Batch], Some(client)) => {
+            let batches: HashSet<String> = batches::of_client(tx, client)
+                .await?
+                .into_iter()
+                .map(|id| id.to_string())
+                .collect();
+            let mut slices = sliced(tx, Dimension::Batch, None, axes, within).await?;
+            slices.retain(|slice| batches.contains(&slice.value));
+            slices
+        }
+        ([dimension], Some(client)) if !axes.contains(&Axis::Hour) => {
+            sliced_of(tx, client, *dimension, axes, within).await?
+        }
+        _ => return counted(tx, axes, within).await,
     };
+    let client = within.client.map(|client| client.to_string());
+    let mut sums = BTreeMap::<Vec<String>, Sums>::new();
+    for slice in rows {
+        let values = axes.iter().map(|axis| match axis {
+            Axis::Hour => slice.hour.map(|hour| hour.to_string()).unwrap_or_default(),
+            Axis::Client if client.is_some() => client.clone().unwrap_or_default(),
+            axis if dimension(*axis).is_some() => slice.value.clone(),
+            time => {
+                let day = slice.day.as_deref();
+                day.and_then(|day| time.of_day(day)).unwrap_or_default()
+            }
+        });
+        *sums.entry(values.collect()).or_default() += slice.sums;
+    }
+    // A roll-up keeps rows that corrections brought down to nothing.
+    sums.retain(|_, sums| !sums.is_zero());
+    Ok(sums.into_iter().collect())
+}
+
+/// Whether any of the axes is a matter of days.
+fn by_days(axes: &[Axis]) -> bool {
+    let days = [Axis::Day, Axis::Week, Axis::Month];
+    axes.iter().any(|axis| days.contains(axis))
+}
+
+/// A dimension of the roll-ups, or one value of it, as finely as the axes need it.
+async fn sliced(
+    tx: &mut Tx,
+    dimension: Dimension,
+    value: Option<&str>,
+    axes: &[Axis],
+    within: &Within<'_>,
+) -> Result<Vec<Slice>> {
+    let (from, to) = (within.from_text, within.to_text);
+    Ok(match (by_days(axes), axes.contains(&Axis::Hour)) {
+        (true, true) => {
+            let rows = figures::by_day_and_hour(tx, dimension, value, from, to).await?;
+            let slice = |(value, day, hour, sums)| Slice {
+                value,
+                day: Some(day),
+                hour: Some(hour),
+                sums,
+            };
+            rows.into_iter().map(slice).collect()
+        }
+        (false, true) => {
+            let rows = figures::by_hour(tx, dimension, value, from, to).await?;
+            let slice = |(value, hour, sums)| Slice {
+                value,
+                day: None,
+                hour: Some(hour),
+                sums,
+            };
+            rows.into_iter().map(slice).collect()
+        }
+        (false, false) if value.is_none() => {
+            of_days(figures::totals(tx, dimension, from, to).await?)
+        }
+        (_, false) => by_day(figures::by_day(tx, dimension, value, from, to).await?),
+    })
+}
+
+/// The same of one client's calls.
+async fn sliced_of(
+    tx: &mut Tx,
+    client: ClientId,
+    dimension: Dimension,
+    axes: &[Axis],
+    within: &Within<'_>,
+) -> Result<Vec<Slice>> {
+    let (from, to) = (within.from_text, within.to_text);
+    Ok(match by_days(axes) {
+        true => by_day(figures::client_by_day(tx, client, dimension, from, to).await?),
+        false => of_days(figures::client_totals(tx, client, dimension, from, to).await?),
+    })
+}
+
+fn by_day(rows: Vec<(String, String, Sums)>) -> Vec<Slice> {
+    let slice = |(value, day, sums)| Slice {
+        value,
+        day: Some(day),
+        hour: None,
+        sums,
+    };
+    rows.into_iter().map(slice).collect()
+}
+
+fn of_days(rows: Vec<(String, Sums)>) -> Vec<Slice> {
+    let slice = |(value, sums)| Slice {
+        value,
+        day: None,
+        hour: None,
+        sums,
+    };
+    rows.into_iter().map(slice).collect()
+}
+
+/// From the facts: two dimensions that no roll-up has together.
+async fn counted(
+    tx: &mut Tx,
+    axes: &[Axis],
+    within: &Within<'_>,
+) -> Result<Vec<(Vec<String>, Sums)>> {
     let only = Only {
         client: within.client.map(ClientId::get),
         ..Only::default()
     };
-    let rows = match (axes, within.client) {
-        ([Axis::Day], _) => {
-            let days = figures::by_day(tx, whole, Some(&id), from, to).await?;
-            days.into_iter()
-                .map(|(_, day, sums)| (vec![day], sums))
-                .collect()
-        }
-        ([Axis::Hour], _) => by_hour(tx, whole, Some(&id), within).await?,
-        ([axis], None) if let Some(dimension) = dimension(*axis) => {
-            let totals = figures::totals(tx, dimension, from, to).await?;
-            totals
-                .into_iter()
-                .map(|(value, sums)| (vec![value], sums))
-                .collect()
-        }
-        ([axis], _) => {
-            // The second axis has one value only.
-            let pairs = figures::pair(tx, *axis, Axis::Client, from, to, only).await?;
-            pairs
-                .into_iter()
-                .map(|(value, _, sums)| (vec![value], sums))
-                .collect()
-        }
-        ([a, b], None) if let (Axis::Day, Some(dimension)) = (*a, dimension(*b)) => {
-            turned(by_day(tx, dimension, within).await?)
-        }
-        ([a, b], None) if let (Some(dimension), Axis::Day) = (dimension(*a), *b) => {
-            by_day(tx, dimension, within).await?
-        }
-        ([a, b], None) if let (Axis::Hour, Some(dimension)) = (*a, dimension(*b)) => {
-            turned(by_value_and_hour(tx, dimension, within).await?)
-        }
-        ([a, b], None) if let (Some(dimension), Axis::Hour) = (dimension(*a), *b) => {
-            by_value_and_hour(tx, dimension, within).await?
-        }
-        ([a, b, ..], _) => {
-            let pairs = figures::pair(tx, *a, *b, from, to, only).await?;
-            pairs
-                .into_iter()
-                .map(|(a, b, sums)| (vec![a, b], sums))
-                .collect()
-        }
-        ([], _) => Vec::new(),
-    };
-    // A roll-up keeps rows that corrections brought down to nothing.
-    Ok(rows
-        .into_iter()
-        .filter(|(_, sums)| !sums.is_zero())
-        .collect())
-}
-
-type Rows = Vec<(Vec<String>, Sums)>;
-
-fn turned(mut rows: Rows) -> Rows {
-    rows.iter_mut().for_each(|(values, _)| values.reverse());
-    rows
-}
-
-async fn by_hour(
-    tx: &mut Tx,
-    dimension: Dimension,
-    value: Option<&str>,
-    within: &Within<'_>,
-) -> Result<Rows> {
-    let (from, to) = (within.from_text, within.to_text);
-    let hours = figures::by_hour(tx, dimension, value, from, to).await?;
-    Ok(hours
-        .into_iter()
-        .map(|(_, hour, sums)| (vec![hour.to_string()], sums))
-        .collect())
-}
-
-async fn by_day(tx: &mut Tx, dimension: Dimension, within: &Within<'_>) -> Result<Rows> {
-    let (from, to) = (within.from_text, within.to_text);
-    let days = figures::by_day(tx, dimension, None, from, to).await?;
-    Ok(days
-        .into_iter()
-        .map(|(value, day, sums)| (vec![value, day], sums))
-        .collect())
-}
-
-async fn by_value_and_hour(tx: &mut Tx, dimension: Dimension, within: &Within<'_>) -> Result<Rows> {
-    let (from, to) = (within.from_text, within.to_text);
-    let hours = figures::by_hour(tx, dimension, None, from, to).await?;
-    Ok(hours
-        .into_iter()
-        .map(|(value, hour, sums)| (vec![value, hour.to_string()], sums))
-        .collect())
+    figures::counted(tx, axes, within.from_text, within.to_text, only).await
 }
 
 /// The same, named and sorted.
-pub(super) async fn labelled(
+pub(in crate::stats) async fn labelled(
     tx: &mut Tx,
     axes: &[Axis],
     within: &Within<'_>,
@@ -333,7 +389,8 @@ pub(super) fn connect_rate() -> String {
     rate("f.connected", "(f.attempts - f.lost_ours)", names)
 }
 
-/// The facts of the period grouped by expressions over `attempts a`, as `k1`, `k2`, …; `also` is a condition more.
+/// The facts of the period grouped by expressions over `attempts a`, as `k1`, `k2`, …, or all together; `also` is a condition
+/// more.
 pub(super) fn facts_where(keys: &[&str], also: &str, within: &Within<'_>) -> String {
     let named: String = (1..)
         .zip(keys)
@@ -343,6 +400,10 @@ pub(super) fn facts_where(keys: &[&str], also: &str, within: &Within<'_>) -> Str
         .client
         .map(|client| format!(" AND a.client_id = {client}"))
         .unwrap_or_default();
+    let group = match keys {
+        [] => String::new(),
+        keys => format!("\n      GROUP BY {}", keys.join(", ")),
+    };
     format!(
         "SELECT {named}COUNT(*) AS attempts,
              COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END) AS lost_ours,
@@ -356,11 +417,9 @@ pub(super) fn facts_where(keys: &[&str], also: &str, within: &Within<'_>) -> Str
              CAST(COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms)
                    - a.rang_at_ms END), 0) AS BIGINT) AS ring_ms
       FROM attempts a
-      WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL AND a.local_date BETWEEN {} AND {}{client}{also}
-      GROUP BY {}",
+      WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL AND a.local_date BETWEEN {} AND {}{client}{also}{group}",
         literal(within.from_text),
         literal(within.to_text),
-        keys.join(", ")
     )
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
                 .into(),
         ],
         sealed: true,
+        sql_of_total: None,
         sql: format!(
             "SELECT f.k1 AS fault_of, f.k2 AS cause, f.attempts, f.attempts * 1.0 / SUM(f.attempts) OVER () AS share,
        f.seizures, f.connected

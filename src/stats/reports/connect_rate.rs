@@ -1,4 +1,4 @@
-//! Connect rate and connected volume by any one or two axes.
+//! Connect rate and connected volume by any one or two axes, and over time.
 
 use super::{Body, Within, calls, heads};
 use crate::{
@@ -20,19 +20,30 @@ pub(super) async fn read(tx: &mut Tx, axes: &[Axis], within: &Within<'_>) -> Res
     let mut last = vec![Cell::Text("total".into())];
     last.resize(axes.len(), Cell::Empty);
     last.extend(calls::cells(&total));
+    let mut notes = Vec::new();
+    if axes.contains(&Axis::Week) {
+        notes.push(
+            "week: from Monday to Sunday (ISO 8601), called by its Monday; of the first and the last only the days asked for"
+                .to_owned(),
+        );
+    }
+    if axes.contains(&Axis::Month) {
+        notes.push("month: of the first and the last only the days asked for".to_owned());
+    }
     let names: Vec<&str> = axes.iter().map(|axis| axis.as_str()).collect();
     Ok(Body {
         heads: heads(&[names.as_slice(), &calls::HEADS].concat()),
         rows,
         total: Some(last),
         meanings: calls::MEANINGS.to_vec(),
-        notes: Vec::new(),
+        notes,
         sealed: true,
         sql: sql(axes, within),
+        sql_of_total: Some(sql_of_total(axes, within)),
     })
 }
 
-fn sql(axes: &[Axis], within: &Within<'_>) -> String {
+pub(in crate::stats) fn sql(axes: &[Axis], within: &Within<'_>) -> String {
     let (mut shown, mut joins, mut order) = (String::new(), String::new(), Vec::new());
     for (n, axis) in (1..).zip(axes) {
         let (expression, join, text) = calls::label(*axis, n);
@@ -43,7 +54,7 @@ fn sql(axes: &[Axis], within: &Within<'_>) -> String {
     }
     let columns: Vec<String> = axes
         .iter()
-        .map(|axis| format!("a.{}", axis.column()))
+        .map(|axis| axis.expression("a", within.dialect))
         .collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     format!(
@@ -51,5 +62,21 @@ fn sql(axes: &[Axis], within: &Within<'_>) -> String {
         calls::columns(),
         calls::facts(&columns, within),
         order.join(", ")
+    )
+}
+
+/// The query of the last line.
+pub(in crate::stats) fn sql_of_total(axes: &[Axis], within: &Within<'_>) -> String {
+    let shown: String = (0..)
+        .zip(axes)
+        .map(|(n, axis)| {
+            let label = if n == 0 { "'total'" } else { "NULL" };
+            format!("{label} AS \"{axis}\", ")
+        })
+        .collect();
+    format!(
+        "SELECT {shown}{}\nFROM ({}) AS f",
+        calls::columns(),
+        calls::facts(&[], within)
     )
 }

@@ -126,6 +126,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         meanings: vec!["logged_in_ms", "occupancy"],
         notes,
         sealed: false,
+        sql_of_total: None,
         sql: sql(&reasons, within)?,
     })
 }

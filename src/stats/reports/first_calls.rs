@@ -92,6 +92,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         ],
         sealed: true,
         sql: sql(within),
+        sql_of_total: None,
     })
 }
 

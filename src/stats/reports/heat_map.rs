@@ -48,6 +48,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         meanings: vec!["attempts", "connected", "lost_ours", "connect_rate"],
         notes: vec!["weekday 1 is Monday; day and hour are those of the person called".into()],
         sealed: true,
+        sql_of_total: None,
         sql: format!(
             "SELECT f.k1 AS weekday, f.k2 AS hour, f.attempts, f.connected, f.lost_ours,
        {}

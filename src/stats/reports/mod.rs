@@ -10,7 +10,7 @@
 pub(super) mod caller_ids;
 pub(super) mod calls;
 mod causes;
-mod connect_rate;
+pub(super) mod connect_rate;
 mod day_sheet;
 mod first_calls;
 mod heat_map;
@@ -19,6 +19,8 @@ mod recovery;
 mod refusals;
 pub(crate) mod shown;
 mod summaries;
+
+use std::collections::BTreeSet;
 
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -30,7 +32,9 @@ use crate::{
     export::Cell,
     ids::ClientId,
     store::{
-        self, Dialect, Tx, agent_days, clients, corrections, figures::Axis, sql::words,
+        self, Dialect, Tx, agent_days, clients, corrections,
+        figures::{Axis, Over},
+        sql::words,
         users::Scope,
     },
 };
@@ -38,7 +42,7 @@ use crate::{
 words! {
     /// A report of the catalogue.
     pub enum Name {
-        /// By any one or two axes.
+        /// By any one or two axes, over time.
         ConnectRate = "connect-rate",
         /// Hour of the day by weekday.
         HeatMap = "heat-map",
@@ -76,7 +80,7 @@ impl Name {
     pub const fn about(self) -> &'static str {
         match self {
             Self::ConnectRate => {
-                "Attempts, connected volume and rates by any one or two of: hour, day, client, batch, team, agent, bucket, relation, number-kind, caller-id, trunk, cause, disposition"
+                "Attempts, connected volume and rates by any one or two of: hour, day, week, month, client, batch, team, agent, bucket, relation, number-kind, caller-id, trunk, cause, disposition; and over days, weeks or months"
             }
             Self::HeatMap => "Connect rate by weekday (1 is Monday) and hour of the day",
             Self::FirstCalls => "First calls of each batch and what came of them",
@@ -127,10 +131,12 @@ pub struct Asked {
     pub from: Date,
     /// Last day, included.
     pub to: Date,
-    /// First axis, of `connect-rate`; by day if not told.
+    /// First axis, of `connect-rate`; by day if neither this nor `over` is told.
     pub by: Option<Axis>,
     /// Second axis, of `connect-rate`.
     pub and: Option<Axis>,
+    /// The time over which these are shown, of `connect-rate`.
+    pub over: Option<Over>,
     /// Code of the client to which it is limited.
     pub client: Option<String>,
     /// Days of grace, of `promises`; none if not told.
@@ -150,9 +156,17 @@ impl Asked {
             to,
             by: None,
             and: None,
+            over: None,
             client: None,
             grace_days: None,
         }
+    }
+
+    /// The axes, in the order of the columns.
+    fn axes(&self) -> Vec<Axis> {
+        let over = self.over.map(Axis::from);
+        let by = self.by.or(over.is_none().then_some(Axis::Day));
+        [by, self.and, over].into_iter().flatten().collect()
     }
 }
 
@@ -204,8 +218,11 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Corrections made to these days after they were sealed. The figures hold them.
     pub corrections: i64,
-    /// One query that reproduces it, in the dialect of the database that was asked.
+    /// One query that reproduces the lines, in the dialect of the database that was asked. What it is about stands in a
+    /// comment at its end, for what begins with `-` is no query to a command line.
     pub sql: String,
+    /// The query that reproduces the total, where there is one.
+    pub sql_of_total: Option<String>,
 }
 
 /// The table of a report with what is said about it, before it becomes a [`Report`].
@@ -218,10 +235,11 @@ struct Body {
     /// Whether it stands on attempts, whose days are sealed.
     sealed: bool,
     sql: String,
+    sql_of_total: Option<String>,
 }
 
 /// The period and client, as the reports ask the store.
-struct Within<'a> {
+pub(super) struct Within<'a> {
     from: Date,
     to: Date,
     from_text: &'a str,
@@ -232,7 +250,26 @@ struct Within<'a> {
     dialect: Dialect,
 }
 
-impl Within<'_> {
+impl<'a> Within<'a> {
+    /// These days over all clients, for what asks for nothing else of the frame.
+    pub(super) fn days(
+        (from, to): (Date, Date),
+        (from_text, to_text): (&'a str, &'a str),
+        zone: &'a TimeZone,
+        dialect: Dialect,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            from_text,
+            to_text,
+            client: None,
+            zone,
+            today: to,
+            dialect,
+        }
+    }
+
     /// When the period begins and ends in the zone shown to operators, in milliseconds UTC.
     fn ms(&self) -> Result<(i64, i64), ReportError> {
         let begin = agent_days::midnight(self.from, self.zone);
@@ -271,11 +308,7 @@ pub async fn read(tx: &mut Tx, asked: &Asked, frame: Frame<'_>) -> Result<Report
         dialect: tx.dialect(),
     };
     let body = match asked.name {
-        Name::ConnectRate => {
-            let axes = [Some(asked.by.unwrap_or(Axis::Day)), asked.and];
-            let axes: Vec<Axis> = axes.into_iter().flatten().collect();
-            connect_rate::read(tx, &axes, &within).await?
-        }
+        Name::ConnectRate => connect_rate::read(tx, &asked.axes(), &within).await?,
         Name::HeatMap => heat_map::read(tx, &within).await?,
         Name::FirstCalls => first_calls::read(tx, &within).await?,
         Name::DaySheet => day_sheet::read(tx, &within).await?,
@@ -291,13 +324,16 @@ pub async fn read(tx: &mut Tx, asked: &Asked, frame: Frame<'_>) -> Result<Report
         true => corrections::count(tx, &from_text, &to_text).await?,
         false => 0,
     };
-    let sql = format!(
-        "-- ringfence report {}, {from_text} to {to_text}{}; low and high: Wilson's interval at 95 %\n{}",
-        asked.name,
-        // A code has no line breaks; what else it holds is a comment here.
-        code.as_ref().map(|_| ", one client").unwrap_or_default(),
-        body.sql
-    );
+    // A code has no line breaks; what else it holds is a comment here.
+    let one_client = code.as_ref().map(|_| ", one client").unwrap_or_default();
+    let with_comment = |sql: String, what: &str| {
+        format!(
+            "{sql}\n-- ringfence report {}{what}, {from_text} to {to_text}{one_client}; low and high: Wilson's interval at 95 %",
+            asked.name,
+        )
+    };
+    let sql = with_comment(body.sql, "");
+    let sql_of_total = body.sql_of_total.map(|sql| with_comment(sql, ", total"));
     Ok(Report {
         name: asked.name,
         from: from_text,
@@ -313,6 +349,7 @@ pub async fn read(tx: &mut Tx, asked: &Asked, frame: Frame<'_>) -> Result<Report
         notes: body.notes,
         corrections,
         sql,
+        sql_of_total,
     })
 }
 
@@ -323,18 +360,22 @@ fn fits(asked: &Asked) -> Result<(), ReportError> {
     if to < from {
         return unfit(format!("to: {to} is before from: {from}"));
     }
-    if i64::from((*to - *from).get_days()) >= LONGEST_DAYS {
+    // Sums of calls may be asked of all time; nothing of their query grows with the days.
+    if *name != Name::ConnectRate && i64::from((*to - *from).get_days()) >= LONGEST_DAYS {
         return unfit(format!(
             "{from} to {to} is too long: ask for at most {LONGEST_DAYS} days"
         ));
     }
-    if *name != Name::ConnectRate && (asked.by.is_some() || asked.and.is_some()) {
+    let told = [asked.by, asked.and, asked.over.map(Axis::from)];
+    if *name != Name::ConnectRate && told.iter().any(Option::is_some) {
         return unfit(format!(
-            "{name} has columns of its own; by and and are for connect-rate"
+            "{name} has columns of its own; by, and, over are for connect-rate"
         ));
     }
-    if asked.by.unwrap_or(Axis::Day) == asked.and.unwrap_or(Axis::Hour) && asked.and.is_some() {
-        return unfit("by and and are the same; choose two, or one".into());
+    let axes = asked.axes();
+    let distinct: BTreeSet<Axis> = axes.iter().copied().collect();
+    if distinct.len() < axes.len() {
+        return unfit("two of by, and, over are the same; tell each thing once".into());
     }
     if *name != Name::Promises && asked.grace_days.is_some() {
         return unfit(format!("{name} knows no grace; it is for promises"));

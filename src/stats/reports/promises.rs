@@ -60,6 +60,7 @@ pub(super) async fn read(tx: &mut Tx, grace_days: u16, within: &Within<'_>) -> R
             "a repayment counts for every promise of its case whose days it falls into".into(),
         ],
         sealed: false,
+        sql_of_total: None,
         sql: format!(
             "SELECT client, agent, currency, promises, kept,\n       {},\n       promised, paid\nFROM ({}) AS due\n\
              ORDER BY client{collate}, agent{collate}, currency{collate}",

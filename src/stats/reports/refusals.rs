@@ -32,6 +32,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
                 .into(),
         ],
         sealed: false,
+        sql_of_total: None,
         sql: sql((from_ms, to_ms), within),
     })
 }

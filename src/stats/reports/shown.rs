@@ -39,6 +39,14 @@ pub fn folded(
     (named.collect(), lines.map(line).collect())
 }
 
+/// Queries as they are printed. A semicolon stands between two only, so that one alone can stand within another.
+pub(in crate::stats) fn queries(sql: &str, of_total: Option<&str>) -> String {
+    match of_total {
+        Some(of_total) => format!("{sql}\n;\n{of_total}\n;"),
+        None => sql.to_owned(),
+    }
+}
+
 impl Report {
     /// The report as JSON: columns, lines, what they mean, and the query.
     #[must_use]
@@ -51,7 +59,7 @@ impl Report {
             "total": self.total.as_ref().map(line),
             "corrections": self.corrections, "notes": self.notes,
             "definitions": self.definitions.iter().map(|d| definition_json(d)).collect::<Vec<_>>(),
-            "sql": self.sql,
+            "sql": self.sql, "sql_of_total": self.sql_of_total,
         })
     }
 
@@ -84,8 +92,14 @@ impl Report {
             lines.push(format!("{} = {}: {} {}", d.name, d.formula, d.en, d.zh));
         }
         lines.push(String::new());
-        lines.extend(self.sql.lines().map(str::to_owned));
+        lines.extend(self.queries().lines().map(str::to_owned));
         lines
+    }
+
+    /// The query of the lines, and that of the total behind it.
+    #[must_use]
+    pub fn queries(&self) -> String {
+        queries(&self.sql, self.sql_of_total.as_deref())
     }
 
     /// Writes it: CSV is the table alone, JSON holds everything, a workbook has what explains it on a second sheet.

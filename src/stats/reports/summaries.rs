@@ -90,6 +90,7 @@ pub(super) async fn teams(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repo
                 .into(),
         ],
         sealed: true,
+        sql_of_total: None,
         sql: teams_sql(within)?,
     })
 }
@@ -184,6 +185,7 @@ pub(super) async fn clients(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Re
             due.from, due.to
         )],
         sealed: true,
+        sql_of_total: None,
         sql: clients_sql((from_ms, to_ms), &due, within),
     })
 }

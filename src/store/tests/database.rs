@@ -15,6 +15,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         &rollups::ADD_HOURS,
         &rollups::ADD_DAYS,
         &rollups::ADD_FIRST_CALLS,
+        &rollups::ADD_CLIENT_DAYS,
         &events::INSERT,
         &notes::DRAFTS,
         &agent_days::ADD,
@@ -24,9 +25,14 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
     ];
     let many = many.into_iter().flat_map(|many| many.texts());
     let axes = figures::Axis::ALL;
-    let pairs = axes
-        .iter()
-        .flat_map(|a| axes.iter().map(|b| figures::pair_sql(*a, *b)));
+    let pairs = axes.iter().flat_map(|a| {
+        let sql = move |b: &figures::Axis| figures::counted_sql(&[*a, *b], dialect);
+        axes.iter().map(sql)
+    });
+    let over = figures::Over::ALL.iter().map(|over| {
+        let axes = [figures::Axis::Agent, figures::Axis::Batch, (*over).into()];
+        figures::counted_sql(&axes, dialect)
+    });
     [
         access::STATEMENTS,
         agent_days::STATEMENTS,
@@ -87,7 +93,8 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
     .concat()
     .into_iter()
     .chain(many.copied())
-    .chain(pairs.copied())
+    .chain(pairs)
+    .chain(over)
     .collect()
 }
 

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use super::super::{
-    Error, Location, agent_days, attempts, attempts::Closing, claims, corrections, events, figures,
-    receipts, sealed_days, sql::Sql,
+    Dialect, Error, Location, agent_days, attempts, attempts::Closing, claims, corrections, events,
+    figures, receipts, sealed_days, sql::Sql,
 };
 use super::{DATE, Floor, NODE, NOW_MS, Test, attempt, call_id, floor, on_both};
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     clock::{Clock, TestClock, TrustMode},
     stats::{
         check, keeper, rebuild, report,
-        report::By,
         rollup::{Dimension, Sums},
         seal::{self, Sealing},
     },
@@ -197,6 +196,7 @@ async fn live(test: &Test, floor: &Floor, first: u32, history: &[History]) {
         for text in [
             "DELETE FROM rollup_hours WHERE local_date = '2026-11-01'",
             "DELETE FROM rollup_days",
+            "DELETE FROM rollup_client_days WHERE dimension <> 'team'",
             "UPDATE rollup_first_calls SET attempts = attempts + 7",
         ] {
             let sql = Sql {
@@ -232,19 +232,13 @@ async fn agrees(test: &Test) {
     assert_eq!(found.broken_seals, Vec::<String>::new());
     let (from, to) = ("2026-11-01", "2026-11-30");
     let mut tx = test.db.read().await.unwrap();
-    let pairs = figures::pair(
-        &mut tx,
-        figures::Axis::Disposition,
-        figures::Axis::Day,
-        from,
-        to,
-        figures::Only::default(),
-    )
-    .await
-    .unwrap();
+    let axes = [figures::Axis::Disposition, figures::Axis::Day];
+    let pairs = figures::counted(&mut tx, &axes, from, to, figures::Only::default())
+        .await
+        .unwrap();
     let mut by_pair = std::collections::BTreeMap::<String, Sums>::new();
-    for (disposition, _, sums) in pairs {
-        *by_pair.entry(disposition).or_default() += sums;
+    for (mut values, sums) in pairs {
+        *by_pair.entry(values.swap_remove(0)).or_default() += sums;
     }
     let by_rollup: std::collections::BTreeMap<String, Sums> =
         figures::totals(&mut tx, Dimension::Disposition, from, to)
@@ -362,7 +356,7 @@ on_both! {
         a_morning(&test).await;
         let day = DATE.parse().unwrap();
         let mut tx = test.db.read().await.unwrap();
-        let by_hour = report::connect_rate(&mut tx, By::Hour, day, day).await.unwrap();
+        let by_hour = report::connect_rate(&mut tx, figures::Axis::Hour, day, day).await.unwrap();
         let total = Sums {
             attempts: 10,
             lost_ours: 1,
@@ -381,15 +375,15 @@ on_both! {
         assert_eq!(total.raw_rate().unwrap().rate, 0.3);
         assert_eq!(total.asr().unwrap().rate, 3.0 / 8.0);
         assert_eq!(total.ner().unwrap().rate, 6.0 / 8.0);
-        for by in By::ALL {
+        for by in figures::Axis::ALL {
             let report = report::connect_rate(&mut tx, *by, day, day).await.unwrap();
             assert_eq!(report.total, total, "{by}");
             let tomorrow = day.tomorrow().unwrap();
             assert_eq!(report::connect_rate(&mut tx, *by, tomorrow, tomorrow).await.unwrap().lines, [], "{by}");
         }
-        let by_agent = report::connect_rate(&mut tx, By::Agent, day, day).await.unwrap();
+        let by_agent = report::connect_rate(&mut tx, figures::Axis::Agent, day, day).await.unwrap();
         assert_eq!(by_agent.lines[0].label, "A1");
-        let by_client = report::connect_rate(&mut tx, By::Client, day, day).await.unwrap();
+        let by_client = report::connect_rate(&mut tx, figures::Axis::Client, day, day).await.unwrap();
         assert_eq!(by_client.lines[0].label, "bank");
     }
 
@@ -404,6 +398,7 @@ on_both! {
             "DELETE FROM rollup_hours WHERE dimension = 'cause' AND value = 'busy'",
             "INSERT INTO rollup_days SELECT 'trunk', 'ghost', local_date, attempts, lost_ours, seizures, connected, effective,
                  right_party, talk_ms, rung, pdd_ms, ring_ms FROM rollup_days WHERE dimension = 'all'",
+            "UPDATE rollup_client_days SET ring_ms = ring_ms + 1 WHERE dimension = 'cause' AND value = 'busy'",
             "UPDATE attempts SET ended_at_ms = ended_at_ms + 1 WHERE id = (SELECT MIN(id) FROM attempts)",
         ];
         let mut before = 0;
@@ -415,6 +410,25 @@ on_both! {
             assert!(found > before, "{text}");
             before = found;
         }
+    }
+
+    async fn an_upgrade_adds_up_each_clients_days_from_the_attempts_there_are(test: Test) {
+        a_morning(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let migration = match tx.dialect() {
+            Dialect::Sqlite => include_str!("../../../migrations/sqlite/0010_figures_of_clients.sql"),
+            Dialect::Postgres => include_str!("../../../migrations/postgres/0010_figures_of_clients.sql"),
+        };
+        let (_, filling) = migration.split_once("CREATE INDEX rollup_client_days_day").unwrap();
+        let filling: Vec<_> = filling.split_inclusive(';').filter(|part| part.contains("INSERT INTO")).collect();
+        assert_eq!(filling.len(), 9, "a statement for each dimension");
+        let empty = Sql { act: "as before the upgrade", text: "DELETE FROM rollup_client_days" };
+        assert!(tx.execute(&empty, vec![]).await.unwrap() > 9);
+        for text in filling {
+            tx.execute(&Sql { act: "upgrade", text }, vec![]).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(check::recount(&test.db).await.unwrap().differences, []);
     }
 
     async fn tests_of_the_installation_are_in_no_figure(test: Test) {
@@ -454,7 +468,7 @@ on_both! {
         assert_eq!((made[0].actor.as_str(), made[0].made_at_ms), ("lead", over + 5));
         assert_eq!(made[0].before.as_ref().unwrap().disposition, "");
         assert_eq!(made[0].after.as_ref().unwrap().disposition, "promise_to_pay");
-        let report = report::connect_rate(&mut tx, By::Disposition, DATE.parse().unwrap(), DATE.parse().unwrap()).await.unwrap();
+        let report = report::connect_rate(&mut tx, figures::Axis::Disposition, DATE.parse().unwrap(), DATE.parse().unwrap()).await.unwrap();
         assert_eq!((report.corrections, report.total.right_party), (1, 1));
         assert_eq!(report.lines[1].label, "promise_to_pay");
         assert_eq!(sealed_days::list(&mut tx, DATE, DATE).await.unwrap(), before, "a seal never changes");
@@ -616,14 +630,15 @@ on_both! {
         tx.commit().await.unwrap();
         let day = DATE.parse().unwrap();
         let mut tx = test.db.read().await.unwrap();
-        for (by, label) in [(By::Team, "north"), (By::Bucket, "to_90"), (By::NumberKind, "mobile")] {
+        for (by, label) in [(figures::Axis::Team, "north"), (figures::Axis::Bucket, "to_90"), (figures::Axis::NumberKind, "mobile")] {
             let report = report::connect_rate(&mut tx, by, day, day).await.unwrap();
             assert_eq!(report.lines.iter().map(|l| l.label.as_str()).collect::<Vec<_>>(), [label]);
         }
         let only = figures::Only { team: Some(6), ..figures::Only::default() };
-        let pair = figures::pair(&mut tx, figures::Axis::Team, figures::Axis::Hour, DATE, DATE, figures::Only::default()).await.unwrap();
-        assert_eq!((pair[0].0.as_str(), pair[0].1.as_str(), pair.len()), ("5", "9", 1));
-        assert_eq!(figures::pair(&mut tx, figures::Axis::Team, figures::Axis::Hour, DATE, DATE, only).await.unwrap(), []);
+        let axes = [figures::Axis::Team, figures::Axis::Hour];
+        let pair = figures::counted(&mut tx, &axes, DATE, DATE, figures::Only::default()).await.unwrap();
+        assert_eq!((pair[0].0.as_slice(), pair.len()), (["5".to_owned(), "9".to_owned()].as_slice(), 1));
+        assert_eq!(figures::counted(&mut tx, &axes, DATE, DATE, only).await.unwrap(), []);
         let heat = figures::heat_map(&mut tx, Dimension::All, "", DATE, DATE).await.unwrap();
         assert_eq!(heat.iter().map(|(weekday, hour, s)| (*weekday, *hour, s.attempts)).collect::<Vec<_>>(), [(1, 9, 1)]);
     }

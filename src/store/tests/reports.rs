@@ -1,6 +1,10 @@
 //! Every report of the catalogue on both databases: its own query gives its rows, and what it shows was worked out by hand.
 
-use super::super::{figures::Axis, sql::Sql, users::Scope};
+use super::super::{
+    figures::{Axis, Over},
+    sql::Sql,
+    users::Scope,
+};
 use super::{
     DATE, Test, on_both,
     report_house::{House, house},
@@ -44,9 +48,20 @@ async fn read(
     reports::read(tx, asked, frame).await
 }
 
-/// Runs the report's own query and compares.
+/// Runs the report's own queries and compares.
 async fn reproduces(tx: &mut Tx, report: &Report) {
-    let what = format!("{:?} {:?}\n{}", report.name, report.heads, report.sql);
+    gives(tx, report, &report.sql, &report.rows).await;
+    assert_eq!(report.total.is_some(), report.sql_of_total.is_some());
+    if let (Some(total), Some(sql)) = (&report.total, &report.sql_of_total) {
+        gives(tx, report, sql, std::slice::from_ref(total)).await;
+    }
+    intervals(report);
+}
+
+async fn gives(tx: &mut Tx, report: &Report, query: &str, lines: &[Vec<Cell>]) {
+    let what = format!("{:?} {:?}\n{query}", report.name, report.heads);
+    // A command line takes what begins with a dash for an option.
+    assert!(!query.trim_start().starts_with('-'), "{what}");
     let wanted: Vec<usize> = (0..report.heads.len())
         .filter(|n| !COMPUTED.contains(&report.heads[*n].as_str()))
         .collect();
@@ -57,11 +72,7 @@ async fn reproduces(tx: &mut Tx, report: &Report) {
             format!("CAST(q.\"{head}\" AS TEXT) AS c{n}")
         })
         .collect();
-    let text = format!(
-        "SELECT {} FROM (\n{}\n) AS q",
-        columns.join(", "),
-        report.sql
-    );
+    let text = format!("SELECT {} FROM (\n{query}\n) AS q", columns.join(", "));
     let sql = Sql {
         act: "run a report's own query",
         text: Box::leak(text.into_boxed_str()),
@@ -70,8 +81,8 @@ async fn reproduces(tx: &mut Tx, report: &Report) {
         .fetch_all(&sql, vec![])
         .await
         .unwrap_or_else(|e| panic!("{e}\n{what}"));
-    assert_eq!(rows.len(), report.rows.len(), "{what}");
-    for (row, line) in rows.iter().zip(&report.rows) {
+    assert_eq!(rows.len(), lines.len(), "{what}");
+    for (row, line) in rows.iter().zip(lines) {
         assert_eq!(line.len(), report.heads.len(), "{what}");
         for n in &wanted {
             let name: &'static str = Box::leak(format!("c{n}").into_boxed_str());
@@ -96,7 +107,6 @@ async fn reproduces(tx: &mut Tx, report: &Report) {
             );
         }
     }
-    intervals(report);
 }
 
 fn int(report: &Report, line: &[Cell], head: &str) -> Option<i64> {
@@ -179,7 +189,7 @@ on_both! {
                 let asked = Asked { client: client.map(str::to_owned), ..asked(*name) };
                 let report = read(&mut tx, &house, &asked, &Scope::All).await.unwrap();
                 assert!(!report.rows.is_empty(), "{name} {client:?}");
-                assert!(!report.definitions.is_empty() && report.sql.starts_with("-- ringfence report"));
+                assert!(!report.definitions.is_empty() && report.sql.lines().last().unwrap().starts_with("-- ringfence report"));
                 reproduces(&mut tx, &report).await;
                 // A day without anything is a report without lines, and its query says the same.
                 let empty = Asked { from: "2025-03-01".parse().unwrap(), to: "2025-03-10".parse().unwrap(), ..asked };
@@ -215,6 +225,81 @@ on_both! {
         }
         assert_eq!(totals.len(), 2, "one total for all, one for the client: {totals:?}");
         assert!(totals.iter().any(|(client, attempts, _)| !client && *attempts == Some(1_400)));
+    }
+
+    async fn any_two_axes_are_shown_over_days_weeks_and_months(test: Test) {
+        let house = house(&test).await;
+        let mut tx = test.db.read().await.unwrap();
+        let mut totals = std::collections::HashSet::new();
+        let pairs = [
+            (None, None),
+            (Some(Axis::Hour), None),
+            (Some(Axis::Agent), None),
+            (Some(Axis::Batch), None),
+            (Some(Axis::Client), Some(Axis::Cause)),
+            (Some(Axis::Agent), Some(Axis::Batch)),
+            (Some(Axis::CallerId), Some(Axis::Hour)),
+            (Some(Axis::Month), Some(Axis::Bucket)),
+        ];
+        for over in Over::ALL {
+            for (by, and) in pairs {
+                for client in [None, Some("Zbank".to_owned())] {
+                    let asked = Asked { by, and, over: Some(*over), client, ..asked(Name::ConnectRate) };
+                    if *over == Over::Month && by == Some(Axis::Month) {
+                        let refused = read(&mut tx, &house, &asked, &Scope::All).await.unwrap_err();
+                        assert!(matches!(&refused, ReportError::Unfit(why) if why.contains("same")), "{refused}");
+                        continue;
+                    }
+                    let report = read(&mut tx, &house, &asked, &Scope::All).await.unwrap();
+                    let columns = usize::from(by.is_some()) + usize::from(and.is_some());
+                    assert_eq!(report.heads[columns], over.as_str());
+                    totals.insert((asked.client.is_some(), int(&report, report.total.as_ref().unwrap(), "attempts")));
+                    reproduces(&mut tx, &report).await;
+                }
+            }
+        }
+        assert_eq!(totals.len(), 2, "one total for all, one for the client: {totals:?}");
+        // Five whole weeks from Monday, 23 November on.
+        let weeks = Asked { by: Some(Axis::Week), ..asked(Name::ConnectRate) };
+        let weeks = read(&mut tx, &house, &weeks, &Scope::All).await.unwrap();
+        assert_eq!(texts(&weeks, "week"), ["2026-11-23", "2026-11-30", "2026-12-07", "2026-12-14", "2026-12-21"]);
+        assert_eq!(texts(&weeks, "attempts"), ["280"; 5]);
+        let months = Asked { by: Some(Axis::Month), ..asked(Name::ConnectRate) };
+        let months = read(&mut tx, &house, &months, &Scope::All).await.unwrap();
+        assert_eq!((texts(&months, "month"), texts(&months, "attempts")), (vec!["2026-11".into(), "2026-12".into()], vec!["320".to_owned(), "1080".to_owned()]));
+        let elsewhere = Asked { over: Some(Over::Week), ..asked(Name::Causes) };
+        let refused = read(&mut tx, &house, &elsewhere, &Scope::All).await.unwrap_err();
+        assert!(refused.to_string().contains("connect-rate"), "{refused}");
+    }
+
+    async fn what_is_limited_to_a_client_reads_its_roll_up_and_not_the_attempts(test: Test) {
+        let house = house(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        // Roll-ups ten times as large as the attempts: who adds up the attempts does not see it.
+        for table in ["rollup_client_days", "rollup_days"] {
+            let text = format!("UPDATE {table} SET attempts = attempts * 10");
+            tx.execute(&Sql { act: "tell the roll-ups apart", text: Box::leak(text.into_boxed_str()) }, vec![]).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        let mut all = std::collections::HashSet::new();
+        for axis in Axis::ALL {
+            let report = Asked { by: Some(*axis), client: Some("Zbank".into()), ..asked(Name::ConnectRate) };
+            let report = read(&mut tx, &house, &report, &Scope::All).await.unwrap();
+            if *axis != Axis::Hour {
+                all.insert(int(&report, report.total.as_ref().unwrap(), "attempts").unwrap());
+            }
+        }
+        let sum = |report: &Report, heads: &[&str]| -> i64 {
+            report.rows.iter().flat_map(|row| heads.iter().map(move |head| int(report, row, head).unwrap())).sum()
+        };
+        for (name, heads) in [(Name::Causes, ["attempts"].as_slice()), (Name::CallerIds, &["before_attempts", "recent_attempts"])] {
+            let report = Asked { client: Some("Zbank".into()), ..asked(name) };
+            let report = read(&mut tx, &house, &report, &Scope::All).await.unwrap();
+            all.insert(sum(&report, heads));
+        }
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all.iter().all(|attempts| attempts % 10 == 0 && *attempts > 4_000), "{all:?}");
     }
 
     async fn what_reports_show_is_what_was_worked_out_by_hand(test: Test) {
@@ -334,6 +419,7 @@ on_both! {
             (Asked { to: "2026-11-01".parse().unwrap(), ..asked(Name::Causes) }, "is before"),
             (Asked { from: "2020-01-01".parse().unwrap(), ..asked(Name::Causes) }, "too long"),
             (Asked { by: Some(Axis::Day), ..asked(Name::Teams) }, "connect-rate"),
+            (Asked { over: Some(Over::Day), ..asked(Name::HeatMap) }, "connect-rate"),
             (Asked { grace_days: Some(1), ..asked(Name::Teams) }, "for promises"),
             (Asked { grace_days: Some(91), ..asked(Name::Promises) }, "at most 90"),
             (Asked { from: "2026-12-21".parse().unwrap(), ..asked(Name::CallerIds) }, "more than 7"),
