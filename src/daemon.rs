@@ -92,6 +92,16 @@ impl Daemon {
         }
         // Before attempts are settled, which end now: an agent was there no longer than the daemon.
         let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
+        let told = facts
+            .replay_states(&db, &config.store.node, &zone)
+            .await
+            .context("store.journal_dir: what agents did while the database was away")?;
+        if told > 0 {
+            tracing::warn!(
+                changes = told,
+                "the database was told what agents did while it was away"
+            );
+        }
         end_what_agents_did(&db, &clock, &config.store.node, &zone).await?;
         settle::everything(&db, &recorder, &clock, &config.store.node).await?;
         let fields = {

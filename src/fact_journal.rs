@@ -1,10 +1,13 @@
-//! What the database could not be told: how a call ended, encrypted and durable in a file of its own until it could.
+//! What the database could not be told: how a call ended, encrypted and durable in a file of its own until it could; and
+//! what agents did meanwhile ([`agents`]).
 //!
 //! Calls that are up go on while the database is away, and end. Their ends wait in memory for it to come back; so that a
 //! daemon that dies meanwhile does not lose them, they lie here too. [`FactJournal::replay`] tells the database at the
 //! next start, before what a crash left open is settled by guesses; telling twice does no harm, because an attempt that
 //! is closed stays as it is. No number and no name is in here, but whose call it was is nobody's business either: the
 //! files are sealed with a key that the vault's root key wraps.
+
+mod agents;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -102,7 +105,12 @@ impl FactJournal {
             source: e.into(),
         })?;
         let sealed = self.key.seal(call.to_string().as_bytes(), &plain)?;
-        let new = self.path(call, "new");
+        self.write(&path, &sealed)
+    }
+
+    /// Puts a file in its place, whole and durable.
+    fn write(&self, path: &Path, sealed: &[u8]) -> Result<(), JournalError> {
+        let new = path.with_extension("new");
         let written = || -> io::Result<()> {
             let mut file = OpenOptions::new()
                 .write(true)
@@ -110,12 +118,12 @@ impl FactJournal {
                 .truncate(true)
                 .mode(0o600)
                 .open(&new)?;
-            file.write_all(&sealed)?;
+            file.write_all(sealed)?;
             file.sync_all()?;
-            fs::rename(&new, &path)?;
+            fs::rename(&new, path)?;
             File::open(&self.dir)?.sync_all()
         };
-        written().map_err(failed("write", &path))
+        written().map_err(failed("write", path))
     }
 
     /// Forgets what the database knows by now. A file that stays all the same is told again, which does no harm.
@@ -206,6 +214,7 @@ mod tests {
     use crate::{
         call::{Cause, Party},
         stats::check,
+        store::agent_states::{self, Change, Doing},
         store::attempts,
         store::tests::{NOW_MS, Test, call_id, dial, floor, on_both},
     };
@@ -280,6 +289,56 @@ mod tests {
             let told = kept.replay(&test.db).await.unwrap();
             assert_eq!(told, Replayed { told: 1, known: 0, left: 2 });
             assert!(path.exists() && kept.path(call_id(3), REFUSED).exists());
+        }
+    }
+
+    on_both! {
+        async fn what_agents_did_while_the_database_was_away_is_told_once(test: Test) {
+            let dir = tempfile::tempdir().unwrap();
+            let floor = floor(&test.db, 1).await;
+            let zone = jiff::tz::TimeZone::UTC;
+            let change = |doing, at_ms| Change {
+                agent: floor.agent,
+                doing,
+                reason: String::new(),
+                at_ms: NOW_MS + at_ms,
+            };
+            let mut tx = test.db.begin().await.unwrap();
+            agent_states::change(&mut tx, "main", &[change(Some(Doing::Ready), 0)], &zone).await.unwrap();
+            tx.commit().await.unwrap();
+            let kept = [change(Some(Doing::Talk), 10_000), change(Some(Doing::WrapUp), 70_000)];
+            journal(dir.path()).keep_states(&kept[..1]).unwrap();
+            journal(dir.path()).keep_states(&kept).unwrap();
+
+            // Another process, after a crash; and one more that died before it could forget.
+            for told in [2, 0] {
+                let journal = journal(dir.path());
+                assert_eq!(journal.replay_states(&test.db, "main", &zone).await.unwrap(), told);
+                assert_eq!(journal.replay_states(&test.db, "main", &zone).await.unwrap(), 0, "it is forgotten");
+                let mut tx = test.db.begin().await.unwrap();
+                agent_states::close_leftovers(&mut tx, "main", NOW_MS + 900_000, &zone).await.unwrap();
+                tx.commit().await.unwrap();
+                let mut tx = test.db.read().await.unwrap();
+                let did = agent_states::between(&mut tx, None, NOW_MS, NOW_MS + 900_000).await.unwrap();
+                let did: Vec<_> = did
+                    .iter()
+                    .map(|one| (one.doing, one.from_ms - NOW_MS, one.until_ms.map(|until| until - NOW_MS)))
+                    .collect();
+                assert_eq!(did, [
+                    (Doing::Ready, 0, Some(10_000)),
+                    (Doing::Talk, 10_000, Some(70_000)),
+                    (Doing::WrapUp, 70_000, Some(70_000)),
+                ]);
+                journal.keep_states(&kept).unwrap();
+            }
+            // Damaged, it hinders nobody.
+            let file = dir.path().join("journal/agents.states");
+            let mut bytes = fs::read(&file).unwrap();
+            assert!(!bytes.windows(4).any(|w| w == b"talk"));
+            bytes[30] ^= 1;
+            fs::write(&file, bytes).unwrap();
+            assert_eq!(journal(dir.path()).replay_states(&test.db, "main", &zone).await.unwrap(), 0);
+            assert!(!file.exists() && file.with_extension("refused").exists());
         }
     }
 

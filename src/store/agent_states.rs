@@ -3,6 +3,8 @@
 //! Written by the switchboard beside the calls, never on their path. An interval that lasts has no end; at most one of an
 //! agent does on one node. What ends is added to the agent's day in the same transaction: see [`agent_days`].
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use jiff::tz::TimeZone;
 
 use super::{
@@ -63,6 +65,8 @@ statements! {
          RETURNING agent_id, state, reason, from_ms, until_ms";
     BEGIN("note what an agent does") =
         "INSERT INTO agent_states (agent_id, node, state, reason, from_ms) VALUES ($1, $2, $3, $4, $5)";
+    LAST_KNOWN("look for what is known of an agent") =
+        "SELECT MAX(COALESCE(until_ms, from_ms)) AS at_ms FROM agent_states WHERE agent_id = $1 AND node = $2";
     LAST_SIGN("look for the last sign of life before a crash") =
         "SELECT MAX(at_ms) AS at_ms FROM (
              SELECT MAX(from_ms) AS at_ms FROM agent_states WHERE node = $1
@@ -95,6 +99,24 @@ pub async fn change(tx: &mut Tx, node: &str, changes: &[Change], zone: &TimeZone
         }
     }
     agent_days::add(tx, &spans(&over)?, zone).await
+}
+
+/// The changes that are later than all that is known of their agents on this node: those of a journal that were not written
+/// before.
+pub async fn unknown(tx: &mut Tx, node: &str, changes: Vec<Change>) -> Result<Vec<Change>> {
+    let mut known = HashMap::new();
+    let mut unknown = Vec::new();
+    for change in changes {
+        let agent = change.agent;
+        if let Entry::Vacant(entry) = known.entry(agent) {
+            let row = tx.fetch_one(&LAST_KNOWN, args![agent, node]).await?;
+            entry.insert(row.get::<Option<i64>>("at_ms")?);
+        }
+        if known[&agent].is_none_or(|at_ms| change.at_ms > at_ms) {
+            unknown.push(change);
+        }
+    }
+    Ok(unknown)
 }
 
 /// Ends what a crash of this node left open, at the last sign of life that the database has: nobody was logged in while

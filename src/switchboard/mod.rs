@@ -177,6 +177,7 @@ impl Switchboard {
             parts.db.clone(),
             settings.node.clone(),
             settings.display_zone.clone(),
+            parts.facts.clone(),
             changes,
         ));
         let work = Arc::new(Floorwork {

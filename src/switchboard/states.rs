@@ -1,7 +1,8 @@
 //! What agents do, written down: the floor hands on each change, this task writes it beside the calls.
 //!
-//! The queue is bounded; when it is full (the database has been away for long) a change is counted and lost, and the
-//! next one of that agent ends the stretch that the lost one should have. Nothing on a call's path waits for it.
+//! While the database is away the changes wait here and in the fact journal, so that a daemon that dies meanwhile loses
+//! none. All of it is bounded; when it is full (the database has been away for long) a change is counted and lost, and
+//! the next one of that agent ends the stretch that the lost one should have. Nothing on a call's path waits for it.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Switchboard, floor::Ask};
 use crate::{
     agent::{Presence, StepError},
+    fact_journal::FactJournal,
     ids::{AgentId, CallId},
     store::{
         self, Db,
@@ -122,32 +124,94 @@ impl Inbox {
 }
 
 /// Writes changes until the floor is gone.
-pub(super) async fn write(db: Db, node: String, zone: TimeZone, mut inbox: Inbox) {
+pub(super) async fn write(
+    db: Db,
+    node: String,
+    zone: TimeZone,
+    facts: FactJournal,
+    mut inbox: Inbox,
+) {
     let mut messages = Vec::new();
-    while inbox.0.recv_many(&mut messages, TOGETHER).await > 0 {
+    let mut held = Held::default();
+    loop {
+        if held.changes.is_empty() {
+            if inbox.0.recv_many(&mut messages, TOGETHER).await == 0 {
+                return;
+            }
+        } else if held.changes.len() < WAITING {
+            // What comes now has to get into the journal too. A floor that is gone sends nothing: then this waits.
+            let more = inbox.0.recv_many(&mut messages, TOGETHER);
+            if let Ok(0) = tokio::time::timeout(RETRY, more).await {
+                tokio::time::sleep(RETRY).await;
+            }
+        } else {
+            tokio::time::sleep(RETRY).await;
+        }
         let mut waiting = Vec::new();
-        let mut changes = Vec::new();
         for message in messages.drain(..) {
             match message {
-                Message::Changed(change) => changes.push(change),
+                Message::Changed(change) => held.changes.push(change),
                 Message::Written(reply) => waiting.push(reply),
             }
         }
-        let mut told = false;
-        while let Err(error) = write_all(&db, &node, &zone, &changes).await {
-            if !error.is_unavailable() {
+        match write_all(&db, &node, &zone, &held.changes).await {
+            Ok(()) => held.written(&facts),
+            Err(error) if error.is_unavailable() => {
+                if !std::mem::replace(&mut held.told, true) {
+                    tracing::warn!(%error, "what agents do cannot be written yet and waits in the journal; trying on");
+                }
+                held.keep(&facts).await;
+            }
+            Err(error) => {
                 tracing::error!(%error, "what agents did cannot be written and is lost");
                 metrics::counter!("ringfence_agent_states_lost_total")
-                    .increment(changes.len() as u64);
-                break;
+                    .increment(held.changes.len() as u64);
+                held.written(&facts);
             }
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!(%error, "what agents do cannot be written yet; trying on");
-            }
-            tokio::time::sleep(RETRY).await;
         }
         for reply in waiting {
             let _ = reply.send(());
+        }
+    }
+}
+
+/// What the database was not told yet.
+#[derive(Default)]
+struct Held {
+    changes: Vec<Change>,
+    /// How many of them the journal has.
+    kept: usize,
+    /// Whether the log has it that the database is away.
+    told: bool,
+}
+
+impl Held {
+    /// The database has it all.
+    fn written(&mut self, facts: &FactJournal) {
+        if self.kept > 0 {
+            facts.forget_states();
+        }
+        if self.told {
+            tracing::info!("what agents did meanwhile is written");
+        }
+        *self = Held::default();
+    }
+
+    /// Puts what has grown into the journal.
+    async fn keep(&mut self, facts: &FactJournal) {
+        if self.kept == self.changes.len() {
+            return;
+        }
+        let (facts, changes) = (facts.clone(), self.changes.clone());
+        let kept = tokio::task::spawn_blocking(move || facts.keep_states(&changes)).await;
+        match kept {
+            Ok(Ok(())) => self.kept = self.changes.len(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what agents do is in memory only until the database is back");
+            }
+            Err(error) => {
+                tracing::error!(%error, "what agents do is in memory only until the database is back");
+            }
         }
     }
 }
@@ -203,8 +267,60 @@ impl Switchboard {
         };
         if tokio::time::timeout(LAST_WAIT, closed).await.is_err() {
             tracing::warn!(
-                "what agents did last is not written; the next start ends it at their last sign of life"
+                "what agents did last is neither written nor in the journal; the next start ends it at their last sign of life"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ringfence_recordings::{NamedKey, RootKey};
+
+    use super::*;
+    use crate::{
+        fact_journal::KEY_NAME,
+        store::{
+            agent_states,
+            tests::{NOW_MS, Test, floor},
+        },
+    };
+
+    #[tokio::test]
+    async fn what_agents_do_while_the_database_is_away_outlives_the_daemon() {
+        let test = Test::sqlite().await;
+        let floor = floor(&test.db, 1).await;
+        let dir = tempfile::tempdir().unwrap();
+        RootKey::create(&dir.path().join("root")).unwrap();
+        let root = RootKey::load(&dir.path().join("root")).unwrap();
+        let key = NamedKey::open(&dir.path().join("keys"), KEY_NAME, &root, true).unwrap();
+        let facts = FactJournal::open(&dir.path().join("journal"), key).unwrap();
+
+        let away = Db::open(&test.options).await.unwrap();
+        away.close().await;
+        let (states, inbox) = channel();
+        let writer = write(away, "main".into(), TimeZone::UTC, facts.clone(), inbox);
+        let writer = tokio::spawn(writer);
+        states.changed(floor.agent, Presence::Ready, "", NOW_MS);
+        states.written().await;
+        states.changed(floor.agent, Presence::Break, "lunch", NOW_MS + 5_000);
+        states.written().await;
+        // It dies over it.
+        writer.abort();
+        let _ = writer.await;
+
+        let told = facts.replay_states(&test.db, "main", &TimeZone::UTC).await;
+        assert_eq!(told.unwrap(), 2);
+        let mut tx = test.db.read().await.unwrap();
+        let did = agent_states::between(&mut tx, None, NOW_MS, NOW_MS + 9_000)
+            .await
+            .unwrap();
+        let did: Vec<_> = did.iter().map(|one| (one.doing, one.until_ms)).collect();
+        assert_eq!(
+            did,
+            [(Doing::Ready, Some(NOW_MS + 5_000)), (Doing::Break, None)]
+        );
     }
 }
