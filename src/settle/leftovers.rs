@@ -36,6 +36,7 @@ pub(crate) fn release(
 ) {
     tokio::spawn(async move {
         let mut state = trunk.watch();
+        let mut away = false;
         loop {
             // Ends only with the trunk itself.
             if state.wait_for(TrunkState::is_up).await.is_err() {
@@ -52,12 +53,27 @@ pub(crate) fn release(
                 let before = clock.wall_ms().saturating_sub(FORGOTTEN_MS);
                 store::dialogs::forgotten(&mut tx, &node, before).await
             };
-            leftovers = forgotten.await.unwrap_or_else(|error: store::Error| {
-                tracing::warn!(%error, "legs that the PBX did not release cannot be listed; asking on");
-                Vec::new()
-            });
+            leftovers = listed(forgotten.await, &mut away);
         }
     });
+}
+
+/// What was listed. An outage of the database is told once, and once more when it is over.
+fn listed(found: Result<Vec<Dialog>, store::Error>, away: &mut bool) -> Vec<Dialog> {
+    match found {
+        Ok(found) => {
+            if std::mem::replace(away, false) {
+                tracing::info!("legs that the PBX did not release can be listed again");
+            }
+            found
+        }
+        Err(error) => {
+            if !std::mem::replace(away, true) {
+                tracing::warn!(%error, "legs that the PBX did not release cannot be listed; asking on");
+            }
+            Vec::new()
+        }
+    }
 }
 
 async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
@@ -85,5 +101,61 @@ async fn release_one(db: Db, trunk: Trunk, leftover: Dialog) {
     };
     if let Err(error) = removed.await {
         tracing::warn!(%call, leg, %error, "a released leg stays in the journal; the next start asks again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Where the log goes.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_and_once_that_it_is_over() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            let gone = || {
+                Err(store::Error::Unavailable {
+                    act: "ask",
+                    cause: "it is away".into(),
+                    remedy: "wait".into(),
+                })
+            };
+            let mut away = false;
+            for found in [
+                Ok(Vec::new()),
+                gone(),
+                gone(),
+                gone(),
+                Ok(Vec::new()),
+                Ok(Vec::new()),
+            ] {
+                listed(found, &mut away);
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("WARN").count(), 1, "{text}");
+        assert_eq!(text.matches("listed again").count(), 1, "{text}");
     }
 }
