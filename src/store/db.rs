@@ -37,6 +37,8 @@ pub use self::{
 };
 use super::error::{Error, Result};
 
+/// How long it is asked why no connection came about, after the time for that is over.
+const ASK_WHY: Duration = Duration::from_secs(1);
 /// Begins a deciding transaction on PostgreSQL, which plans its statements as SQLite does: by index, one row after the
 /// other, and once for each connection. Its own choice follows statistics: before a table's first ANALYZE it read all
 /// attempts for one decision, and with them it planned anew each time, which took longer than to run. Joins are made in
@@ -226,9 +228,18 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(options.connections.max(2))
             .acquire_timeout(options.patience)
-            .connect_with(connect)
-            .await
-            .map_err(failed)?;
+            .connect_with(connect.clone())
+            .await;
+        let pool = match pool {
+            Ok(pool) => pool,
+            // The pool tries until its time is over and then says no more than that; one that tries once says why.
+            Err(sqlx::Error::PoolTimedOut) => {
+                let once = tokio::time::timeout(ASK_WHY, connect.connect()).await;
+                let why = once.ok().and_then(std::result::Result::err);
+                return Err(failed(why.unwrap_or(sqlx::Error::PoolTimedOut)));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         migrator(|_, postgres| postgres)
             .run(&pool)
             .await

@@ -322,6 +322,10 @@ async fn a_server_that_is_away_is_unavailable_and_its_password_is_not_shown() {
         shown.contains("127.0.0.1:1/floor") && !shown.contains("geheim"),
         "{shown}"
     );
+    assert!(
+        shown.contains("refused") && !shown.contains("long transaction"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
