@@ -1,4 +1,4 @@
-//! Attempts ended a second: each with its row, 24 and more rows of roll-ups and its event, durable when it is told; and a
+//! Attempts ended a second: each with its row, 33 and more rows of roll-ups and its event, durable when it is told; and a
 //! bare insert of the same attempts and events, in groups of the same size and as durable.
 
 use std::time::Instant;

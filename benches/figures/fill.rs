@@ -1,5 +1,5 @@
 //! Ten million attempts of 24 months, made in the database itself: 12 banks, 486 batches of which some 60 are at work at a
-//! time, 70 agents in 7 teams, 36 caller IDs on 5 trunks, and what belongs to them.
+//! time, 70 agents in 7 teams, 36 caller IDs on 5 trunks, and what belongs to them: persons, contracts, repayments, bars.
 //!
 //! Every column is arithmetic over the attempt's number, understood by both databases alike.
 
@@ -143,6 +143,7 @@ async fn others(raw: &mut Raw, shape: Shape) {
         cases,
     } = shape;
     let created = FIRST_MS;
+    let persons = cases * 9 / 10;
     let per_batch = shape.per_batch();
     let s = |first, last| series(raw, first, last);
     let batch_day = format!("((n.i - 1) * {days} / {batches})");
@@ -154,17 +155,23 @@ async fn others(raw: &mut Raw, shape: Shape) {
         }
     };
     let batch_of_case = format!("(((n.i - 1) / {per_batch}) % {batches} + 1)");
-    let case_day = format!("(({batch_of_case} - 1) * {days} / {batches})");
     let amount = random("n.i", 3, 30_000);
     let statements = [
         format!("INSERT INTO clients (id, code, name, created_at_ms) SELECT n.i, 'bank' || n.i, 'Bank', {created} FROM {}", s(1, 12)),
         format!("INSERT INTO teams (id, code, name, created_at_ms) SELECT n.i, 'team' || n.i, 'Team', {created} FROM {}", s(1, 7)),
         format!("INSERT INTO agents (id, code, name, extension, team_id, created_at_ms)
                  SELECT n.i, 'A' || n.i, 'Agent', CAST(8000 + n.i AS TEXT), n.i % 7 + 1, {created} FROM {}", s(1, 70)),
-        format!("INSERT INTO batches (id, client_id, code, placed_on, revealed_at_ms, created_at_ms)
-                 SELECT n.i, n.i % 12 + 1, 'batch' || n.i, {}, {created}, {created} FROM {}", date_of(&batch_day), s(1, batches)),
-        format!("INSERT INTO debtors (id, client_id, reference, created_at_ms)
-                 SELECT n.i, {batch_of_case} % 12 + 1, 'D' || n.i, {created} FROM {}", s(1, cases)),
+        format!("INSERT INTO contracts (id, client_id, code, valid_from_on, created_at_ms)
+                 SELECT n.i, n.i, 'contract' || n.i, '2024-11-01', {created} FROM {}", s(1, 12)),
+        format!("INSERT INTO contract_tiers (contract_id, bucket, base_bp, minimum_bp, fee_bp, reduced_bp)
+                 SELECT (n.i - 1) / 4 + 1, {}, 4000, 1000, 2000, 1000 FROM {}", bucket("n.i"), s(1, 48)),
+        format!("INSERT INTO batches (id, client_id, code, placed_on, contract_id, revealed_at_ms, created_at_ms)
+                 SELECT n.i, n.i % 12 + 1, 'batch' || n.i, {}, n.i % 12 + 1, {created}, {created} FROM {}",
+                date_of(&batch_day), s(1, batches)),
+        // Every tenth person owes to two clients.
+        format!("INSERT INTO persons (id, identity_hash, created_at_ms) SELECT n.i, 'P' || n.i, {created} FROM {}", s(1, persons)),
+        format!("INSERT INTO debtors (id, client_id, reference, person_id, created_at_ms)
+                 SELECT n.i, {batch_of_case} % 12 + 1, 'D' || n.i, n.i % {persons} + 1, {created} FROM {}", s(1, cases)),
         format!("INSERT INTO cases (id, client_id, batch_id, debtor_id, reference, placed_e4, balance_e4, repaid_e4, bucket,
                         revealed_at_ms, created_at_ms, changed_at_ms)
                  SELECT n.i, {batch_of_case} % 12 + 1, {batch_of_case}, n.i, 'C' || n.i, {amount} * 10000, {amount} * 10000,
@@ -176,13 +183,25 @@ async fn others(raw: &mut Raw, shape: Shape) {
                  SELECT n.i, n.i, 'Person', 'debtor', {created} FROM {}", s(1, cases)),
         format!("INSERT INTO contact_points (id, case_id, contact_id, number_id, created_at_ms)
                  SELECT n.i, n.i, n.i, n.i, {created} FROM {}", s(1, cases)),
+        // Two and a half of each case, in the order of their days, up to four months after the placement.
         format!("INSERT INTO repayments (client_id, case_id, reference, amount_e4, currency, paid_on, settles, created_at_ms)
-                 SELECT {batch_of_case} % 12 + 1, n.i, 'R' || n.i, {amount} * 4000, 'CNY', {}, 0, {created}
-                 FROM {} WHERE n.i % 5 = 0", date_of(&format!("{case_day} + {}", random("n.i", 5, 60))), s(1, cases)),
+                 SELECT ((q.k - 1) / {per_batch} % {batches} + 1) % 12 + 1, q.k, 'R' || q.i, q.amount * 1500, 'CNY', q.paid_on, 0, {created}
+                 FROM (SELECT n.i, (n.i - 1) * 2 / 5 + 1 AS k, {amount} AS amount, {} AS paid_on FROM {}) AS q ORDER BY q.paid_on, q.i",
+                date_of(&format!("((n.i - 1) * 2 / 5 / {per_batch} % {batches}) * {days} / {batches} + {}", random("n.i", 5, 120))),
+                s(1, cases * 5 / 2)),
+        // Of a hundred cases one is deducted, half of them for the person's sake; every tenth of these bars was lifted. And
+        // numbers that must not be called.
+        format!("INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor, lifted_at_ms)
+                 SELECT CASE n.i % 2 WHEN 0 THEN 'case' ELSE 'person' END, n.i * 97 % {persons} + 1,
+                        CASE n.i % 2 WHEN 0 THEN 'suspected_fraud' ELSE 'deceased' END, 'said so', {created}, 'bench',
+                        CASE n.i % 10 WHEN 0 THEN {created} END
+                 FROM {}", s(1, cases / 100)),
+        format!("INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor)
+                 SELECT 'number', n.i * 19, 'do_not_call', 'said so', {created}, 'bench' FROM {}", s(1, cases / 20)),
         // A promise of every 80th attempt, due within three weeks.
         format!("INSERT INTO notes (case_id, client_id, relation, agent_id, state, disposition, promise_e4, promise_on, local_date,
                         started_at_ms, changed_at_ms)
-                 SELECT n.i % {cases} + 1, n.i % 12 + 1, 'debtor', n.i % 70 + 1, 'final', 'promise_to_pay', 10000000, {}, {},
+                 SELECT n.i * 7919 % {cases} + 1, n.i % 12 + 1, 'debtor', n.i % 70 + 1, 'final', 'promise_to_pay', 10000000, {}, {},
                         {created}, {created}
                  FROM {}",
                 date_of(&format!("n.i * {days} / {} + n.i % 21", attempts / 80 + 1)),

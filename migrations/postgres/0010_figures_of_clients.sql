@@ -171,3 +171,7 @@ INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempt
 
 -- Which rows the hash of a sealed day is over.
 ALTER TABLE sealed_days ADD COLUMN form BIGINT NOT NULL DEFAULT 1; -- 1: as sealed before rollup_client_days, without them; 2: with them
+
+-- What came back of a case is added up from the index alone.
+DROP INDEX repayments_case;
+CREATE INDEX repayments_case ON repayments (case_id, paid_on, currency, amount_e4);
