@@ -6,6 +6,7 @@ mod accounts;
 mod attempts;
 mod database;
 mod figures;
+mod histories;
 mod ledger;
 mod lost_contact;
 mod notes;
