@@ -218,6 +218,11 @@ async fn others(raw: &mut Raw, shape: Shape) {
                  SELECT n.i % 70 + 1, {}, CASE n.i / 70 % 5 WHEN 0 THEN 'ready' WHEN 1 THEN 'reserved' WHEN 2 THEN 'talk'
                         WHEN 3 THEN 'wrap_up' ELSE 'break' END, '', 200, 5000000 FROM {}",
                 date_of("n.i / 350"), s(0, 350 * days - 1)),
+        // Fewer stretches than these sums hold, for who came and went.
+        format!("INSERT INTO agent_states (agent_id, node, state, reason, from_ms, until_ms)
+                 SELECT q.i % 70 + 1, 'bench', 'ready', '', q.from_ms, q.from_ms + 3000000
+                 FROM (SELECT n.i, {FIRST_MS} + n.i / 700 * {DAY_MS} + n.i / 70 % 10 * 3600000 AS from_ms FROM {}) AS q",
+                s(0, 700 * days - 1)),
     ];
     for statement in statements {
         raw.run(&statement).await;

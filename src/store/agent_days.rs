@@ -48,7 +48,63 @@ pub(crate) static ADD: Many = Many::new(
         spans = rollup_agent_days.spans + excluded.spans, ms = rollup_agent_days.ms + excluded.ms",
 );
 
+/// When an agent came on a day: what reaches over its beginning began it, else the first stretch that began on it. The
+/// stretches of an agent follow each other, so that one look at each side of the midnight does.
+macro_rules! came {
+    ($agent:literal, $begin:literal, $end:literal) => {
+        concat!(
+            "CASE WHEN (SELECT s.until_ms FROM agent_states s WHERE s.agent_id = ",
+            $agent,
+            " AND s.from_ms < ",
+            $begin,
+            "
+                    AND s.until_ms > s.from_ms ORDER BY s.from_ms DESC LIMIT 1) > ",
+            $begin,
+            " THEN ",
+            $begin,
+            "
+            ELSE (SELECT s.from_ms FROM agent_states s WHERE s.agent_id = ",
+            $agent,
+            " AND s.from_ms >= ",
+            $begin,
+            "
+                    AND s.from_ms < ",
+            $end,
+            " AND s.until_ms > s.from_ms ORDER BY s.from_ms LIMIT 1) END"
+        )
+    };
+}
+
+/// When an agent went: the end of the last stretch that began before the day was over, or that end.
+macro_rules! went {
+    ($agent:literal, $end:literal) => {
+        concat!(
+            "(SELECT CASE WHEN s.until_ms < ",
+            $end,
+            " THEN s.until_ms ELSE ",
+            $end,
+            " END FROM agent_states s
+             WHERE s.agent_id = ",
+            $agent,
+            " AND s.from_ms < ",
+            $end,
+            " AND s.until_ms > s.from_ms
+             ORDER BY s.from_ms DESC LIMIT 1)"
+        )
+    };
+}
+
+/// The same in a query about `w.agent_id` on the day `d`.
+pub(crate) const CAME_AND_WENT: [&str; 2] = [
+    came!("w.agent_id", "d.from_ms", "d.until_ms"),
+    went!("w.agent_id", "d.until_ms"),
+];
+
 statements! {
+    PRESENCE("look when agents came and went") = concat!(
+        "SELECT w.agent_id, ", came!("w.agent_id", "CAST($1 AS BIGINT)", "CAST($2 AS BIGINT)"), " AS came_ms,
+                ", went!("w.agent_id", "CAST($2 AS BIGINT)"), " AS went_ms
+         FROM (SELECT DISTINCT agent_id FROM rollup_agent_days WHERE on_date = $3) AS w ORDER BY w.agent_id");
     READ("read agents' days") =
         "SELECT agent_id, on_date, state, reason, spans, ms FROM rollup_agent_days
          WHERE on_date BETWEEN $1 AND $2 AND (CAST($3 AS BIGINT) = 0 OR agent_id = $3)
@@ -136,6 +192,24 @@ pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> 
     let agent = agent.map_or(0, AgentId::get);
     let rows = tx.fetch_all(&READ, args![from, to, agent]).await?;
     rows.iter().map(spent).collect()
+}
+
+/// When the agents of a day came and went, in milliseconds UTC within the day from `begin_ms` to before `end_ms`. What still
+/// lasts is not in it.
+pub async fn presence(
+    tx: &mut Tx,
+    date: &str,
+    (begin_ms, end_ms): (i64, i64),
+) -> Result<Vec<(AgentId, Option<i64>, Option<i64>)>> {
+    let rows = tx
+        .fetch_all(&PRESENCE, args![begin_ms, end_ms, date])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let agent = AgentId::new(row.get("agent_id")?);
+            Ok((agent, row.get("came_ms")?, row.get("went_ms")?))
+        })
+        .collect()
 }
 
 /// The days from `from` to `to` added up by agent and state, without date and reason.

@@ -1,10 +1,14 @@
-//! Agents' days: how long each was logged in, ready, talking, in wrap-up and on break, by reason of the break.
+//! Agents' days: when each came and went, how long he was logged in, ready, talking, in wrap-up and on break, by reason of
+//! the break.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Body, ReportError, Within, heads, share};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::{Body, ReportError, Within, heads, number, share};
 use crate::{
     export::Cell,
+    ids::AgentId,
     store::{
         Tx,
         agent_days::{self, Spent},
@@ -75,6 +79,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
             *reasons.entry(spent.reason).or_default() += spent.ms;
         }
     }
+    let present = present(tx, &sheets, &codes, within).await?;
     let mut most: Vec<_> = reasons.into_iter().collect();
     most.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
     let left_out = most.len().saturating_sub(MOST_REASONS);
@@ -82,9 +87,14 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
     let mut reasons: Vec<String> = most.into_iter().map(|(reason, _)| reason).collect();
     reasons.sort();
     let rows = sheets.into_iter().map(|((date, agent), (worked, breaks))| {
+        let at = present.get(&(date.clone(), agent.clone()));
+        let (came, went) = at.copied().unwrap_or_default();
+        let day = date.parse().ok();
         let mut row = vec![
             Cell::Text(date),
             Cell::Text(agent),
+            Cell::Text(clock(came, day, within.zone)),
+            Cell::Text(clock(went, day, within.zone)),
             Cell::Int(worked.logged_in_ms()),
             Cell::Int(worked.ready_ms),
             Cell::Int(worked.reserved_ms),
@@ -93,13 +103,17 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
             Cell::Int(worked.break_ms),
             worked.occupancy(),
             Cell::Int(worked.talks),
+            number(came),
+            number(went),
         ];
         let spent = |reason| Cell::Int(breaks.get(reason).copied().unwrap_or(0));
         row.extend(reasons.iter().map(spent));
         row
     });
     let mut notes = vec![
-        "what still lasts is in no day yet; talks: conversations that ended on the day".to_owned(),
+        "came and went: the first log-in and the last log-out, or the midnight that what was done reaches over; what still \
+         lasts is in no day yet; talks: conversations that ended on the day"
+            .to_owned(),
     ];
     if left_out > 0 {
         notes.push(format!(
@@ -109,6 +123,8 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
     let mut names = heads(&[
         "date",
         "agent",
+        "came",
+        "went",
         "logged_in_ms",
         "ready_ms",
         "reserved_ms",
@@ -117,6 +133,8 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         "break_ms",
         "occupancy",
         "talks",
+        "came_ms",
+        "went_ms",
     ]);
     names.extend(reasons.iter().map(|reason| column(reason)));
     Ok(Body {
@@ -129,6 +147,43 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
         sql_of_total: None,
         sql: sql(&reasons, within)?,
     })
+}
+
+/// When who came and went, by day and code.
+type Present = HashMap<(String, String), (Option<i64>, Option<i64>)>;
+
+async fn present<T>(
+    tx: &mut Tx,
+    sheets: &BTreeMap<(String, String), T>,
+    codes: &HashMap<AgentId, String>,
+    within: &Within<'_>,
+) -> Result<Present, ReportError> {
+    let dates: BTreeSet<&String> = sheets.keys().map(|(date, _)| date).collect();
+    let mut present = Present::new();
+    for date in dates {
+        let day: Option<Date> = date.parse().ok();
+        let begin = day.and_then(|day| agent_days::midnight(day, within.zone));
+        let next = day.and_then(|day| day.tomorrow().ok());
+        let end = next.and_then(|next| agent_days::midnight(next, within.zone));
+        let Some(span) = begin.zip(end) else { continue };
+        for (agent, came, went) in agent_days::presence(tx, date, span).await? {
+            let code = codes.get(&agent).cloned().unwrap_or_default();
+            present.insert((date.clone(), code), (came, went));
+        }
+    }
+    Ok(present)
+}
+
+/// An instant as the clock of the day shows it; the midnight after it is 24:00:00.
+fn clock(at_ms: Option<i64>, day: Option<Date>, zone: &TimeZone) -> String {
+    let at = at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let Some(at) = at.map(|at| zone.to_datetime(at)) else {
+        return String::new();
+    };
+    if day.is_some_and(|day| at.date() > day) {
+        return "24:00:00".to_owned();
+    }
+    at.strftime("%H:%M:%S").to_string()
 }
 
 /// Name of the column of a reason.
@@ -152,11 +207,14 @@ fn sql(reasons: &[String], within: &Within<'_>) -> Result<String, ReportError> {
             ))
         ));
     }
+    let [came, went] = agent_days::CAME_AND_WENT;
     Ok(format!(
-        "{}SELECT w.on_date AS date, g.code AS agent, {}, w.talks{shown}
+        "{}SELECT w.on_date AS date, g.code AS agent, {}, w.talks,
+       {came} AS came_ms,
+       {went} AS went_ms{shown}
 FROM (SELECT s.on_date, s.agent_id, {}{sums}
       FROM stretches s
-      GROUP BY s.on_date, s.agent_id) AS w JOIN agents g ON g.id = w.agent_id
+      GROUP BY s.on_date, s.agent_id) AS w JOIN days d ON d.on_date = w.on_date JOIN agents g ON g.id = w.agent_id
 ORDER BY w.on_date{collate}, g.code{collate}",
         stretches(within)?,
         COLUMNS,

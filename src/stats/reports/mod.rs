@@ -68,7 +68,7 @@ words! {
 }
 
 /// Columns that follow from the others, and are not in the query.
-pub const COMPUTED: [&str; 1] = ["health"];
+pub const COMPUTED: [&str; 3] = ["health", "came", "went"];
 /// Days of the longest period: beyond it the query of a day sheet gets too long to be read.
 const LONGEST_DAYS: i64 = 1_100;
 /// Days of grace at most.
@@ -85,7 +85,7 @@ impl Name {
             Self::HeatMap => "Connect rate by weekday (1 is Monday) and hour of the day",
             Self::FirstCalls => "First calls of each batch and what came of them",
             Self::DaySheet => {
-                "Each agent's day: logged in, ready, talk, wrap-up, breaks by reason, occupancy"
+                "Each agent's day: when he came and went, logged in, ready, talk, wrap-up, breaks by reason, occupancy"
             }
             Self::Causes => {
                 "Why attempts ended: our own faults, the trunk's, the callee's and the caller's apart"

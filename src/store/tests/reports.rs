@@ -6,7 +6,7 @@ use super::super::{
     users::Scope,
 };
 use super::{
-    DATE, Test, on_both,
+    DATE, NOW_MS, Test, on_both,
     report_house::{House, house},
 };
 use crate::{
@@ -317,13 +317,19 @@ on_both! {
         assert_eq!(texts(&first, "first_calls"), ["4", "4", "4"]);
         assert_eq!(texts(&first, "batch"), ["Zbank/2026-11", "abank/2026-11", "o'bank/2026-11"]);
         let sheet = report(Name::DaySheet).await;
-        assert_eq!(sheet.heads[10..], ["break_without_reason", "break: it's \"lunch\"", "break: training"]);
+        assert_eq!(sheet.heads[14..], ["break_without_reason", "break: it's \"lunch\"", "break: training"]);
+        let (came, midnight) = (NOW_MS, NOW_MS + 14 * 3_600_000);
         // Agent b7: each step of the first day lasts 7,000 s; the ninth begins at 01:33:20 on the next day.
         let line = &sheet.rows[texts(&sheet, "agent").iter().position(|code| code == "b7").unwrap()];
         let shown: Vec<String> = line.iter().map(Cell::shown).collect();
         assert_eq!(shown, [
-            DATE, "b7", "50400000", "14000000", "7000000", "8400000", "7000000", "14000000", "0.6154", "1", "7000000", "7000000", "0",
+            DATE, "b7", "10:00:00", "24:00:00", "50400000", "14000000", "7000000", "8400000", "7000000", "14000000", "0.6154", "1",
+            &came.to_string(), &midnight.to_string(), "7000000", "7000000", "0",
         ]);
+        // What reaches over midnight ends on the next day, 63,000 s after it began.
+        let line = &sheet.rows[texts(&sheet, "agent").iter().rposition(|code| code == "b7").unwrap()];
+        let shown: Vec<String> = line.iter().map(Cell::shown).collect();
+        assert_eq!(shown[..4], ["2026-11-24", "b7", "00:00:00", "03:30:00"]);
         let refusals = report(Name::Refusals).await;
         assert_eq!(texts(&refusals, "refusals").iter().map(|n| n.parse::<i64>().unwrap()).sum::<i64>(), 12);
         let heat = report(Name::HeatMap).await;
