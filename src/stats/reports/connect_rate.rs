@@ -20,7 +20,11 @@ pub(super) async fn read(tx: &mut Tx, axes: &[Axis], within: &Within<'_>) -> Res
     let mut last = vec![Cell::Text("total".into())];
     last.resize(axes.len(), Cell::Empty);
     last.extend(calls::cells(&total));
-    let mut notes = Vec::new();
+    let mut notes = vec![format!(
+        "connect rate = connected {} / (attempts {} - lost by our own faults {}), with its interval at 95 % (Wilson); refused, test \
+         and inbound calls are no attempts",
+        total.connected, total.attempts, total.lost_ours
+    )];
     if axes.contains(&Axis::Week) {
         notes.push(
             "week: from Monday to Sunday (ISO 8601), called by its Monday; of the first and the last only the days asked for"
