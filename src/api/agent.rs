@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::{Body, Path},
     problem::{Problem, ProblemBody},
@@ -66,12 +67,11 @@ struct ReceivedStats {
     post, path = "/api/v1/agent/session", tag = "agent", request_body = Offer, security(("token" = [])),
     responses(
         (status = 201, description = "The answer", body = Answer),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed,
         (status = 404, description = "The agent has left", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson,
         (status = 422, description = "An offer that cannot be served", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken,
         (status = 403, description = "The token belongs to no agent", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "In the middle of a call", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "No port, or being stopped", body = ProblemBody, content_type = "application/problem+json"),
@@ -94,7 +94,7 @@ async fn connect(
     params(("session" = String, Path, description = "The connection, as its answer named it")),
     responses(
         (status = 204, description = "Disconnected, or was not connected"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken,
         (status = 403, description = "The token belongs to no agent", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -115,10 +115,7 @@ async fn disconnect(
     post, path = "/api/v1/agent/session/stats", tag = "agent", request_body = BrowserStats, security(("token" = [])),
     responses(
         (status = 204, description = "Noted"),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, TooLarge, NotJson, NoToken,
         (status = 403, description = "The token belongs to no agent", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Away, Malformed, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     bars::case_name,
     extract::{Body, Path, Query},
@@ -198,9 +199,7 @@ fn body(agreement: Agreement, now_ms: i64, two_persons: bool) -> AgreementBody {
     get, path = "/api/v1/agreements", tag = "rules", params(Listing), security(("token" = [])),
     responses(
         (status = 200, description = "The agreements", body = Vec<AgreementBody>),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -244,8 +243,7 @@ async fn list(
     params(("agreement" = String, Path, description = "The agreement's id")),
     responses(
         (status = 200, description = "The agreement", body = AgreementBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such agreement", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -283,10 +281,9 @@ async fn show(caller: &Caller, app: &App, id: AgreementId) -> Result<AgreementBo
     params(("agreement" = String, Path, description = "The agreement's id")),
     responses(
         (status = 200, description = "The file: PDF, JPEG or PNG", content_type = "application/octet-stream"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such agreement, or a recording proves it", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        Away,
     )
 )]
 async fn letter(
@@ -345,14 +342,10 @@ async fn letter(
     post, path = "/api/v1/agreements", tag = "rules", request_body = NewAgreement, security(("token" = [])),
     responses(
         (status = 201, description = "Entered", body = AgreementBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such case, number or recording", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The recording is not sealed yet", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn propose(
@@ -437,11 +430,10 @@ async fn act(
     params(("agreement" = String, Path, description = "The agreement's id")),
     responses(
         (status = 200, description = "It counts", body = AgreementBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such agreement", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It is approved or ended, or one's own proposal", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        Away,
     )
 )]
 async fn approve(
@@ -459,14 +451,10 @@ async fn approve(
     params(("agreement" = String, Path, description = "The agreement's id")),
     responses(
         (status = 200, description = "Refused", body = AgreementBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such agreement", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It does not wait", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn refuse(
@@ -485,14 +473,10 @@ async fn refuse(
     params(("agreement" = String, Path, description = "The agreement's id")),
     responses(
         (status = 200, description = "Revoked", body = AgreementBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such agreement", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It is ended already", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn revoke(

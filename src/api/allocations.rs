@@ -8,6 +8,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{
+        Malformed, NoRight, NoToken, NotInThisState, NotJson, NotNow, NotSo, NotYours, TooLarge,
+    },
     auth::{Caller, Right},
     extract::{Body, Path},
     problem::{Problem, ProblemBody},
@@ -165,14 +168,9 @@ impl From<Outcome> for OutcomeBody {
     post, path = "/api/v1/allocations", tag = "allocation", request_body = RequestBody, security(("token" = [])),
     responses(
         (status = 201, description = "The plan", body = AllocationBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such client among yours", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn plan(
@@ -198,9 +196,7 @@ async fn plan(
     params(("allocation" = String, Path, description = "The allocation's id")),
     responses(
         (status = 200, description = "The allocation", body = AllocationBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NotYours,
     )
 )]
 async fn read(
@@ -221,11 +217,7 @@ async fn read(
     params(("allocation" = String, Path, description = "The allocation's id")),
     responses(
         (status = 200, description = "Carried out", body = OutcomeBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NotYours, NotInThisState, NotNow,
     )
 )]
 async fn apply(
@@ -245,11 +237,7 @@ async fn apply(
     params(("allocation" = String, Path, description = "The allocation's id")),
     responses(
         (status = 200, description = "Undone", body = OutcomeBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NotYours, NotInThisState, NotNow,
     )
 )]
 async fn undo(

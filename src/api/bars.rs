@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Away, Malformed, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::{Body, Path, Query},
     problem::{Problem, ProblemBody},
@@ -117,9 +118,7 @@ struct Listing {
     get, path = "/api/v1/bars", tag = "rules", params(Listing), security(("token" = [])),
     responses(
         (status = 200, description = "The bars", body = Vec<BarBody>),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -175,13 +174,9 @@ async fn body(tx: &mut Tx, bar: Bar, now_ms: i64) -> Result<BarBody, Problem> {
     responses(
         (status = 200, description = "It stood already", body = BarBody),
         (status = 201, description = "Barred", body = BarBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such case, client or number", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn create(
@@ -276,14 +271,10 @@ pub(super) async fn case_name(app: &App, caller: &Caller, id: i64) -> Result<Cas
     params(("bar" = String, Path, description = "The bar's id")),
     responses(
         (status = 200, description = "Lifted", body = BarBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such bar", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It was lifted before", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn lift(

@@ -7,9 +7,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken, NotJson, NotNow, NotSo, NotYours, TooLarge},
     auth::{Caller, Right},
     extract::Body,
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     cases::bulk::{self, BulkError},
@@ -67,14 +68,7 @@ struct DoneBody {
     post, path = "/api/v1/cases/bulk", tag = "cases", request_body = BulkBody, security(("token" = [])),
     responses(
         (status = 200, description = "Done", body = DoneBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn act(

@@ -8,6 +8,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{
+        Malformed, NoRight, NoToken, NotInThisState, NotJson, NotNow, NotSo, NotYours, TooLarge,
+    },
     auth::{Caller, Right},
     calls,
     calls::must_work_for,
@@ -103,9 +106,7 @@ struct Wanted {
     get, path = "/api/v1/callbacks", tag = "callbacks", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Callbacks", body = [CallbackBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -140,14 +141,9 @@ async fn list(
     post, path = "/api/v1/callbacks", tag = "callbacks", request_body = NewCallbackBody, security(("token" = [])),
     responses(
         (status = 201, description = "Queued", body = CallbackBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours,
         (status = 409, description = "The case is over", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, NotNow,
     )
 )]
 async fn create(
@@ -214,8 +210,7 @@ async fn create(
     params(("callback" = String, Path, description = "The callback's id")),
     responses(
         (status = 200, description = "The callback", body = CallbackBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NotYours,
     )
 )]
 async fn read(
@@ -235,10 +230,7 @@ async fn read(
     params(("callback" = String, Path, description = "The callback's id")),
     responses(
         (status = 200, description = "Called off", body = CallbackBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NotYours, NotInThisState, NotNow,
     )
 )]
 async fn cancel(
@@ -278,12 +270,7 @@ async fn cancel(
     params(("callback" = String, Path, description = "The callback's id")),
     responses(
         (status = 202, description = "Allowed; the agent's phone rings", body = calls::CallAccepted),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NotYours, NotInThisState, NotSo, NotNow,
     )
 )]
 async fn dial(

@@ -12,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::{Body, Path, Query},
     problem::{Problem, ProblemBody, ReasonBody},
@@ -96,13 +97,10 @@ struct CallBody {
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this click; up to 128 characters")),
     responses(
         (status = 202, description = "Allowed; the agent's phone rings", body = CallAccepted),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such contact point or agent", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Agent busy, or key used otherwise", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson,
         (status = 422, description = "Refused by the rules, with every reason and the receipt", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Vault, database or capacity", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -239,7 +237,7 @@ async fn find_target(app: &App, caller: &Caller, new: &NewCall) -> Result<Target
     params(("call" = String, Path, description = "The call's id")),
     responses(
         (status = 200, description = "The call", body = CallBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken,
         (status = 404, description = "No such call", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -315,8 +313,7 @@ struct Wanted {
     get, path = "/api/v1/calls", tag = "calls", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Calls, newest first", body = [CallBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken,
         (status = 403, description = "Another agent's calls", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -357,7 +354,7 @@ async fn list(
     params(("call" = String, Path, description = "The call's id")),
     responses(
         (status = 202, description = "It is being ended, or had ended"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken,
         (status = 403, description = "Another agent's call", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such call", body = ProblemBody, content_type = "application/problem+json"),
     )

@@ -9,6 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoCase, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     case_store::case_of,
     extract::{Body, Path},
@@ -134,12 +135,9 @@ struct PushedBody {
     post, path = "/api/v1/cases", tag = "cases", security(("token" = [])), request_body = PushBody,
     responses(
         (status = 200, description = "It is as was sent", body = PushedBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such client", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson,
         (status = 422, description = "It contradicts itself or what is known; every fault is named", body = ProblemBody,
          content_type = "application/problem+json"),
         (status = 503, description = "An import is at work; try again", body = ProblemBody,
@@ -392,12 +390,7 @@ struct CaseStateBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 204, description = "It is in this state"),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NoCase, TooLarge, NotJson,
     )
 )]
 async fn set_state(

@@ -13,9 +13,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoCase, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::{Body, Path},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     cases::{
@@ -95,11 +96,7 @@ struct FoundCase {
     post, path = "/api/v1/cases/search", tag = "cases", security(("token" = [])), request_body = SearchBody,
     responses(
         (status = 200, description = "The cases, possibly none", body = FoundBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, TooLarge, NotJson,
     )
 )]
 async fn search(
@@ -207,9 +204,7 @@ struct DetailBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 200, description = "What is on file", body = DetailBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NoCase,
     )
 )]
 async fn detail(
@@ -285,12 +280,7 @@ struct RevealedBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 200, description = "The numbers", body = RevealedBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NoCase, TooLarge, NotJson,
     )
 )]
 async fn reveal(
@@ -351,12 +341,7 @@ struct MarkBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 204, description = "Marked"),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NoCase, TooLarge, NotJson,
     )
 )]
 async fn mark(
@@ -404,9 +389,7 @@ struct RepaymentBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 200, description = "Its repayments", body = RepaymentsBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NoCase,
     )
 )]
 async fn repayments(

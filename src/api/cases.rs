@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Away, Malformed, NoCase, NoRight, NoToken, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::{Body, Path, Query},
     problem::{Problem, ProblemBody},
@@ -90,10 +91,7 @@ struct Wanted {
     get, path = "/api/v1/cases", tag = "cases", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "The case with its numbers", body = CaseBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NoCase,
     )
 )]
 async fn find(
@@ -117,9 +115,7 @@ async fn find(
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 200, description = "The case with its numbers", body = CaseBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such case", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NoCase,
     )
 )]
 async fn read(
@@ -179,12 +175,9 @@ async fn show(caller: &Caller, app: &App, case: Option<Case>) -> Result<Json<Cas
     responses(
         (status = 204, description = "It is on record"),
         (status = 400, description = "Malformed, or no zone", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such contact point", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn set_zone(

@@ -15,8 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::NoToken,
     auth::{self, Caller, Right},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     store::users::{Role, Scope},
@@ -37,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// before (for those who see figures of all clients), `missed` with how many events a slow reader lost.
 #[utoipa::path(get, operation_id = "stream_events", path = "/api/v1/events", tag = "events", security(("token" = [])), responses(
     (status = 200, description = "Events", body = FloorEvent, content_type = "text/event-stream"),
-    (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+    NoToken,
 ))]
 async fn stream(
     caller: Caller,

@@ -7,9 +7,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{
+        Malformed, NoRight, NoToken, NotInThisState, NotJson, NotNow, NotSo, NotYours, TooLarge,
+    },
     auth::{Caller, Right},
     extract::{Body, Path, Query},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     cases::matters::{self, MatterError, NewMatter},
@@ -114,9 +117,7 @@ struct Wanted {
     get, path = "/api/v1/major-matters", tag = "work", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Matters, newest first", body = [MatterBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -141,14 +142,7 @@ async fn list(
     post, path = "/api/v1/major-matters", tag = "work", request_body = NewBody, security(("token" = [])),
     responses(
         (status = 201, description = "Entered", body = MatterBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn enter(
@@ -181,15 +175,7 @@ async fn enter(
     params(("matter" = String, Path, description = "The matter's id")),
     responses(
         (status = 200, description = "Noted", body = MatterBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, NotInThisState, TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn report(

@@ -6,6 +6,7 @@
 mod agent;
 mod agreements;
 mod allocations;
+mod answers;
 mod auth;
 mod bars;
 mod bulk;

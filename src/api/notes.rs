@@ -14,9 +14,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::bodies::{DispositionBody, FollowedBody, NewNoteBody, NoteBody, SaidBody, Wanted, Whose};
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken, NotJson, NotNow, NotSo, NotYours, TooLarge},
     auth::{Caller, Right, may},
     extract::{Body, Path, Query},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     cases::{
@@ -48,9 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     get, path = "/api/v1/notes", tag = "notes", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Notes, newest first", body = [NoteBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -80,8 +79,7 @@ async fn list(
     params(("note" = String, Path, description = "Number of the note")),
     responses(
         (status = 200, description = "The note", body = NoteBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NotYours,
     )
 )]
 async fn read(
@@ -105,14 +103,7 @@ async fn read(
     params(("note" = String, Path, description = "Number of the note")),
     responses(
         (status = 200, description = "Finished, and what followed", body = FollowedBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn finish(
@@ -142,14 +133,7 @@ async fn finish(
     post, path = "/api/v1/notes", tag = "notes", request_body = NewNoteBody, security(("token" = [])),
     responses(
         (status = 201, description = "Written, and what followed", body = FollowedBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, TooLarge, NotJson, NotSo, NotNow,
     )
 )]
 async fn write(
@@ -189,12 +173,7 @@ async fn write(
             (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
             (String = "text/csv"),
         )),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "It cannot be done so", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Not at the moment", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours, NotSo, NotNow,
     )
 )]
 async fn export(
@@ -264,9 +243,7 @@ async fn export(
     get, path = "/api/v1/dispositions", tag = "notes", params(Whose), security(("token" = [])),
     responses(
         (status = 200, description = "What is offered", body = [DispositionBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NotYours,
     )
 )]
 async fn dispositions(

@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Away, Malformed, NoRight, NoToken, NotJson, NotYours, TooLarge},
     auth::{Caller, Right},
     case_store::case_of,
     extract::{Body, Path},
@@ -93,9 +94,7 @@ struct GoodAgainBody {
     params(("case" = String, Path, description = "The case's id")),
     responses(
         (status = 200, description = "In the order of entry", body = [FaultBody]),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight, NotYours,
     )
 )]
 async fn list(
@@ -124,14 +123,9 @@ async fn list(
     params(("contact_point" = String, Path, description = "The contact point's id")),
     responses(
         (status = 200, description = "It is good again", body = GoodAgainBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such thing among your clients'", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotYours,
         (status = 409, description = "Nothing is on record against it", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        TooLarge, NotJson, Away,
     )
 )]
 async fn good(

@@ -7,9 +7,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken},
     auth::{Caller, Right},
     extract::Query,
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{
     cases::overdue::{self, Clock},
@@ -65,9 +66,7 @@ struct Wanted {
     get, path = "/api/v1/overdue", tag = "work", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "What is overdue", body = [OverdueBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -169,9 +168,7 @@ struct Days {
     get, path = "/api/v1/stats/intake", tag = "work", params(Days), security(("token" = [])),
     responses(
         (status = 200, description = "What came in", body = [IntakeBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn intake(

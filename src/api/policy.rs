@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Away, Malformed, NoRight, NoToken},
     auth::{Caller, Right},
     bars::case_name,
     extract::Query,
@@ -141,9 +142,7 @@ struct Wanted {
     get, path = "/api/v1/policy", tag = "rules", params(WhichRules), security(("token" = [])),
     responses(
         (status = 200, description = "The rules", body = RulesBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such client, or no such set", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -208,8 +207,7 @@ async fn kept(caller: &Caller, app: &App, sha256: String) -> Result<RulesBody, P
     get, path = "/api/v1/policy/history", tag = "rules", params(Whose), security(("token" = [])),
     responses(
         (status = 200, description = "What came into force", body = Vec<InForceBody>),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken,
         (status = 403, description = "Not with this role, or not for all clients", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such client", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -252,9 +250,7 @@ async fn history(
     get, path = "/api/v1/policy/explain", tag = "rules", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Once for each person of the case with that number", body = Vec<ExplainedBody>),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such case or number", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -309,10 +305,9 @@ async fn explain(
     post, path = "/api/v1/policy/reload", tag = "rules", security(("token" = [])),
     responses(
         (status = 200, description = "Every decision from now on is by them", body = ReloadedBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 422, description = "A file is bad; which, and its line, is said", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemBody, content_type = "application/problem+json"),
+        Away,
     )
 )]
 async fn reload(caller: Caller, State(app): State<App>) -> Result<Json<ReloadedBody>, Problem> {

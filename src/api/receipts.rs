@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken},
     auth::{Caller, Right},
     bars::case_name,
     extract::{Path, Query},
@@ -83,9 +84,7 @@ struct Listing {
     get, path = "/api/v1/receipts", tag = "receipts", params(Listing), security(("token" = [])),
     responses(
         (status = 200, description = "The receipts", body = Vec<ReceiptLineBody>),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
         (status = 404, description = "No such case or client", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -191,8 +190,7 @@ struct ReceiptBody {
     params(("receipt" = String, Path, description = "The receipt's id")),
     responses(
         (status = 200, description = "The receipt", body = ReceiptBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such receipt", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -15,6 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken},
     auth::{Caller, Right},
     extract::{Path, Query},
     problem::{Problem, ProblemBody},
@@ -80,9 +81,7 @@ struct RecordingBody {
     get, path = "/api/v1/recordings", tag = "recordings", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "Recordings, newest first", body = [RecordingBody]),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight,
     )
 )]
 async fn list(
@@ -110,8 +109,7 @@ async fn list(
     params(("recording" = String, Path, description = "The recording's id")),
     responses(
         (status = 200, description = "The recording", body = RecordingBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such recording", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -134,8 +132,7 @@ async fn describe(
     responses(
         (status = 200, description = "Stereo PCM WAV, agent left, customer right", content_type = "audio/wav"),
         (status = 206, description = "The part asked for", content_type = "audio/wav"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such recording", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Not sealed yet", body = ProblemBody, content_type = "application/problem+json"),
         (status = 416, description = "No such part", body = ProblemBody, content_type = "application/problem+json"),
@@ -160,8 +157,7 @@ async fn audio(
     params(("recording" = String, Path, description = "The recording's id")),
     responses(
         (status = 200, description = "Stereo PCM WAV, agent left, customer right", content_type = "audio/wav"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
         (status = 404, description = "No such recording", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Not sealed yet", body = ProblemBody, content_type = "application/problem+json"),
     )

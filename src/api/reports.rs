@@ -15,6 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoRight, NoToken},
     auth::{Caller, Right},
     extract::{Path, Query},
     problem::{Problem, ProblemBody},
@@ -50,8 +51,7 @@ struct ListedBody {
     get, path = "/api/v1/reports", tag = "stats", security(("token" = [])),
     responses(
         (status = 200, description = "The reports there are", body = [ListedBody]),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
     )
 )]
 async fn list(caller: Caller) -> Result<Json<Vec<ListedBody>>, Problem> {
@@ -100,8 +100,7 @@ struct Wanted {
         (status = 200, description = "The report; as CSV or XLSX if asked for. A workbook explains itself on its second sheet; beside \
                                       CSV a Link with rel=\"describedby\" leads to the JSON form with definitions and query",
          body = serde_json::Value, headers(("link" = Option<String>, description = "Beside CSV: the JSON form"))),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken,
         (status = 403, description = "Not with this role, or not for the clients of this account", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such report", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "More than the form can hold", body = ProblemBody, content_type = "application/problem+json"),

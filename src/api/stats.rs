@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
+    answers::{Malformed, NoToken},
     auth::{Caller, Right},
     extract::Query,
     problem::{Problem, ProblemBody},
@@ -39,8 +40,7 @@ struct Wanted {
     get, path = "/api/v1/stats/connect-rate", tag = "stats", params(Wanted), security(("token" = [])),
     responses(
         (status = 200, description = "The report, its definitions and its total, with the queries that reproduce them", body = serde_json::Value),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken,
         (status = 403, description = "Not with this role, or not for all clients", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -10,9 +10,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     agent::own_agent,
+    answers::{Malformed, NoRight, NoToken, NotInThisState, NotJson, TooLarge},
     auth::{Caller, Right},
     extract::Body,
-    problem::{Problem, ProblemBody},
+    problem::Problem,
 };
 use crate::{agent::StepError, store, switchboard::Wish};
 
@@ -104,8 +105,7 @@ async fn working(app: &App) -> HashMap<i64, AgentStateBody> {
     get, path = "/api/v1/agent/state", tag = "agent", security(("token" = [])),
     responses(
         (status = 200, description = "The state", body = AgentStateBody),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
     )
 )]
 async fn read(caller: Caller, State(app): State<App>) -> Result<Json<AgentStateBody>, Problem> {
@@ -120,12 +120,7 @@ async fn read(caller: Caller, State(app): State<App>) -> Result<Json<AgentStateB
     put, path = "/api/v1/agent/state", tag = "agent", request_body = WishBody, security(("token" = [])),
     responses(
         (status = 200, description = "The state now", body = AgentStateBody),
-        (status = 400, description = "Malformed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Not in this state", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        Malformed, NoToken, NoRight, NotInThisState, TooLarge, NotJson,
     )
 )]
 async fn change(
@@ -172,8 +167,7 @@ async fn change(
     get, path = "/api/v1/agents", tag = "agent", security(("token" = [])),
     responses(
         (status = 200, description = "All agents by employee number", body = [AgentBody]),
-        (status = 401, description = "No valid token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not with this role", body = ProblemBody, content_type = "application/problem+json"),
+        NoToken, NoRight,
     )
 )]
 async fn agents(caller: Caller, State(app): State<App>) -> Result<Json<Vec<AgentBody>>, Problem> {
