@@ -251,7 +251,7 @@ on_both! {
             typed(&test, "stats connect-rate --by moon", 0)
                 .await
                 .unwrap_err()
-                .contains("one of: hour")
+                .contains("one of: day, hour, week")
         );
         assert!(
             typed(&test, "stats check", 0)
