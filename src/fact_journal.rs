@@ -1,5 +1,5 @@
 //! What the database could not be told: how a call ended, encrypted and durable in a file of its own until it could; and
-//! what agents did meanwhile ([`agents`]).
+//! what agents did meanwhile (`agents`).
 //!
 //! Calls that are up go on while the database is away, and end. Their ends wait in memory for it to come back; so that a
 //! daemon that dies meanwhile does not lose them, they lie here too. [`FactJournal::replay`] tells the database at the
