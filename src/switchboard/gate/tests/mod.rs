@@ -8,9 +8,10 @@ use super::*;
 use crate::{
     clock::{TestClock, TrustMode},
     ids::{AgentId, ContactPointId},
-    policy::Preset,
+    policy::{BarKind, Preset},
     store::{
         attempts::{self, Closing},
+        bars,
         sql::Sql,
         tests::{NOW_MS, Test, case, floor, number, on_both},
     },
@@ -121,6 +122,31 @@ on_both! {
         assert_eq!(passed, 1);
         assert_eq!(count(&test.db, "SELECT COUNT(*) AS n FROM attempts WHERE ended_at_ms IS NULL").await, 1);
         assert_eq!(count(&test.db, "SELECT COUNT(*) AS n FROM receipts").await, 202);
+    }
+
+    async fn a_refusal_of_two_bars_names_its_reason_once_and_proves_itself_however_its_row_says_it(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let (target, gate) = (&floor.targets[0], node("a", test.db.clone(), ten_in_the_morning(), preset()));
+        let mut tx = test.db.begin().await.unwrap();
+        for subject in [bars::Subject::Number(target.number_id), bars::Subject::Case(target.case)] {
+            let new = bars::NewBar {
+                subject, client: None, kind: BarKind::DoNotCall, reason: "asked", from_ms: 0, until_ms: None, actor: "lin",
+            };
+            bars::bar(&mut tx, &new).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let (call, receipt) = ids(1);
+        gate.decide(&click(target.contact_point, floor.agent), call, receipt).await.unwrap();
+        let once = "SELECT COUNT(*) AS n FROM receipts WHERE reasons = '[\"do_not_call\"]'";
+        assert_eq!(count(&test.db, once).await, 1);
+        // As rows were written before.
+        for each in [once, "UPDATE receipts SET reasons = '[\"do_not_call\",\"do_not_call\"]'"] {
+            let mut tx = test.db.begin().await.unwrap();
+            tx.execute(&Sql { act: "write as before", text: each }, vec![]).await.unwrap();
+            tx.commit().await.unwrap();
+            let tally = crate::rulebook::replay::all(&test.db, Default::default(), None, |_| {}).await.unwrap();
+            assert_eq!((tally.read - tally.allowed, tally.unproven), (1, Vec::new()), "{each}");
+        }
     }
 
     async fn the_first_call_of_a_case_stops_its_work_clocks(test: Test) {
