@@ -79,97 +79,50 @@ CREATE TABLE rollup_client_days (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX rollup_client_days_day ON rollup_client_days (local_date);
 
--- What there is already, one dimension after the other: all of them at once would be sorted at once.
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'agent', CAST(a.agent_id AS TEXT), a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'bucket', a.bucket, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'caller_id', a.caller_id, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'cause', a.cause, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'disposition', a.disposition, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'number_kind', a.number_kind, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'relation', a.relation, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'team', COALESCE(CAST(a.team_id AS TEXT), ''), a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
-INSERT INTO rollup_client_days (client_id, dimension, value, local_date, attempts, lost_ours, seizures, connected, effective, right_party, talk_ms, rung, pdd_ms, ring_ms)
-    SELECT a.client_id, 'trunk', a.trunk, a.local_date, COUNT(*),
-        COUNT(CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 END), COUNT(a.seized_at_ms),
-        COUNT(a.answered_at_ms), COUNT(CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
-            OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 END),
-        COUNT(CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 END),
-        COALESCE(SUM(a.ended_at_ms - a.answered_at_ms), 0), COUNT(a.rang_at_ms - a.seized_at_ms),
-        COALESCE(SUM(a.rang_at_ms - a.seized_at_ms), 0), COALESCE(SUM(CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms END), 0)
-    FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL
-    GROUP BY a.local_date, a.client_id, 3;
+-- What there is already: what each call adds, and then its sums, one dimension after the other, for all of them at once would
+-- be sorted at once.
+CREATE VIEW calls_of_clients AS
+SELECT a.client_id, a.local_date, CAST(a.agent_id AS TEXT) AS agent, a.bucket, a.caller_id, a.cause, a.disposition, a.number_kind,
+       a.relation, COALESCE(CAST(a.team_id AS TEXT), '') AS team, a.trunk,
+       CASE WHEN a.class = 'ours' AND a.answered_at_ms IS NULL THEN 1 ELSE 0 END AS lost_ours,
+       CASE WHEN a.seized_at_ms IS NOT NULL THEN 1 ELSE 0 END AS seizures,
+       CASE WHEN a.answered_at_ms IS NOT NULL THEN 1 ELSE 0 END AS connected,
+       CASE WHEN a.seized_at_ms IS NOT NULL AND (a.answered_at_ms IS NOT NULL
+                 OR a.cause IN ('answered', 'busy', 'no_answer', 'rejected')) THEN 1 ELSE 0 END AS effective,
+       CASE WHEN a.right_party = 1 AND a.answered_at_ms IS NOT NULL THEN 1 ELSE 0 END AS right_party,
+       COALESCE(a.ended_at_ms - a.answered_at_ms, 0) AS talk_ms,
+       CASE WHEN a.rang_at_ms - a.seized_at_ms IS NOT NULL THEN 1 ELSE 0 END AS rung,
+       COALESCE(a.rang_at_ms - a.seized_at_ms, 0) AS pdd_ms,
+       CASE WHEN a.seized_at_ms IS NOT NULL THEN COALESCE(COALESCE(a.answered_at_ms, a.ended_at_ms) - a.rang_at_ms, 0) ELSE 0 END AS ring_ms
+FROM attempts a WHERE a.purpose = 'case' AND a.ended_at_ms IS NOT NULL;
+INSERT INTO rollup_client_days SELECT client_id, 'agent', agent, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, agent;
+INSERT INTO rollup_client_days SELECT client_id, 'bucket', bucket, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, bucket;
+INSERT INTO rollup_client_days SELECT client_id, 'caller_id', caller_id, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, caller_id;
+INSERT INTO rollup_client_days SELECT client_id, 'cause', cause, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, cause;
+INSERT INTO rollup_client_days SELECT client_id, 'disposition', disposition, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, disposition;
+INSERT INTO rollup_client_days SELECT client_id, 'number_kind', number_kind, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, number_kind;
+INSERT INTO rollup_client_days SELECT client_id, 'relation', relation, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, relation;
+INSERT INTO rollup_client_days SELECT client_id, 'team', team, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, team;
+INSERT INTO rollup_client_days SELECT client_id, 'trunk', trunk, local_date, COUNT(*), SUM(lost_ours), SUM(seizures), SUM(connected),
+    SUM(effective), SUM(right_party), SUM(talk_ms), SUM(rung), SUM(pdd_ms), SUM(ring_ms)
+    FROM calls_of_clients GROUP BY local_date, client_id, trunk;
+DROP VIEW calls_of_clients;
 
 -- Which rows the hash of a sealed day is over.
 ALTER TABLE sealed_days ADD COLUMN form INTEGER NOT NULL DEFAULT 1; -- 1: as sealed before rollup_client_days, without them; 2: with them
