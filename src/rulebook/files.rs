@@ -326,18 +326,19 @@ fn stricter(base: Option<&Set>, place: &Path, text: &str) -> Result<Set, FilesEr
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    const BANK: &str =
+    pub(in crate::rulebook) const BANK: &str =
         "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[ring]\nclause = 'x'\nguard_ms = 9000\n";
     const ALL_FILE: &str = "base = 'cn-plan'\nname = 'house'\nrevision = '1'\n[ring]\nclause = 'y'\nshortest_ms = 20000\n";
 
-    struct Folder(tempfile::TempDir);
+    /// A folder of rule files.
+    pub(in crate::rulebook) struct Folder(pub tempfile::TempDir);
 
     impl Folder {
-        fn new(files: &[(&str, &str)]) -> Self {
+        pub(in crate::rulebook) fn new(files: &[(&str, &str)]) -> Self {
             let folder = Self(tempfile::tempdir().unwrap());
             files
                 .iter()
@@ -345,7 +346,7 @@ mod tests {
             folder
         }
 
-        fn write(&self, name: &str, text: &str) {
+        pub(in crate::rulebook) fn write(&self, name: &str, text: &str) {
             std::fs::write(self.0.path().join(name), text).unwrap();
         }
 

@@ -3,29 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use crate::store::tests::{NOW_MS, Test, floor, on_both};
+use crate::{
+    rulebook::files::tests::{BANK, Folder},
+    store::tests::{NOW_MS, Test, floor, on_both},
+};
 
-const BANK: &str =
-    "base = 'cn-plan'\nname = 'bank'\nrevision = '1'\n[ring]\nclause = 'x'\nguard_ms = 9000\n";
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        files
-            .iter()
-            .for_each(|(name, text)| folder.write(name, text));
-        folder
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn open(&self, node: &str) -> Rulebook {
-        Rulebook::open(Preset::CnPlan, Some(self.0.path().into()), node).unwrap()
-    }
+/// The rules of a daemon of this name with these files.
+fn rulebook(folder: &Folder, node: &str) -> Rulebook {
+    Rulebook::open(Preset::CnPlan, Some(folder.0.path().into()), node).unwrap()
 }
 
 fn guard(guard_ms: u32) -> String {
@@ -36,7 +21,7 @@ on_both! {
     async fn a_bad_file_later_leaves_the_rules_as_they_were_and_is_told(test: Test) {
         floor(&test.db, 1).await;
         let folder = Folder::new(&[("bank.toml", BANK)]);
-        let rules = folder.open("a");
+        let rules = rulebook(&folder, "a");
         let noted = rules.note(&test.db, "system", NOW_MS).await.unwrap();
         assert_eq!(noted.changed, ["all", "bank"]);
         assert_eq!(rules.note(&test.db, "system", NOW_MS).await.unwrap().changed, Vec::<String>::new());
@@ -64,7 +49,7 @@ on_both! {
     async fn of_two_daemons_with_other_files_none_goes_by_the_looser_ones(test: Test) {
         floor(&test.db, 1).await;
         let (here, there) = (Folder::new(&[("bank.toml", BANK)]), Folder::new(&[("bank.toml", BANK)]));
-        let (a, b) = (here.open("a"), there.open("b"));
+        let (a, b) = (rulebook(&here, "a"), rulebook(&there, "b"));
         a.note(&test.db, "system", NOW_MS).await.unwrap();
         b.note(&test.db, "system", NOW_MS).await.unwrap();
         b.compare(&test.db, NOW_MS).await.unwrap();
@@ -103,7 +88,7 @@ on_both! {
 
     async fn bad_files_are_told_and_do_not_keep_a_daemon_from_heeding_the_others(test: Test) {
         let (here, there) = (Folder::new(&[]), Folder::new(&[]));
-        let (a, b) = (here.open("a"), there.open("b"));
+        let (a, b) = (rulebook(&here, "a"), rulebook(&there, "b"));
         a.note(&test.db, "system", NOW_MS).await.unwrap();
         b.note(&test.db, "system", NOW_MS).await.unwrap();
         here.write("all.toml", BANK);
@@ -119,7 +104,7 @@ on_both! {
 
     async fn a_daemon_that_ended_binds_nobody(test: Test) {
         let (here, there) = (Folder::new(&[]), Folder::new(&[("all.toml", BANK)]));
-        let (a, b) = (here.open("a"), there.open("b"));
+        let (a, b) = (rulebook(&here, "a"), rulebook(&there, "b"));
         b.note(&test.db, "system", NOW_MS).await.unwrap();
         // Whoever starts heeds those that are at work before its first call.
         let noted = a.note(&test.db, "system", NOW_MS).await.unwrap();
@@ -138,7 +123,7 @@ on_both! {
 
     async fn a_client_that_only_one_daemon_has_a_file_for_is_called_by_it_everywhere(test: Test) {
         let (here, there) = (Folder::new(&[]), Folder::new(&[("bank.toml", BANK)]));
-        let (a, b) = (here.open("a"), there.open("b"));
+        let (a, b) = (rulebook(&here, "a"), rulebook(&there, "b"));
         b.note(&test.db, "system", NOW_MS).await.unwrap();
         a.note(&test.db, "system", NOW_MS).await.unwrap();
         assert_eq!((a.of("bank").ring.guard_ms, a.of("other").ring.guard_ms), (9_000, 5_000));
