@@ -194,6 +194,7 @@ impl Daemon {
             db.clone(),
             clock.clone(),
             config.store.node.clone(),
+            zone.clone(),
             Duration::from_secs(config.figures.seal_after_h * 3600),
             stop.clone(),
         ));

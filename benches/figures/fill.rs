@@ -154,6 +154,14 @@ async fn others(raw: &mut Raw, shape: Shape) {
             format!("to_char(DATE '2024-11-01' + CAST({day} AS INTEGER), 'YYYY-MM-DD')")
         }
     };
+    let placed_on = date_of(&batch_day);
+    let cycle_end = if raw.is_sqlite() {
+        format!(
+            "min(date({placed_on}, '+3 months'), date({placed_on}, 'start of month', '+4 months', '-1 day'))"
+        )
+    } else {
+        format!("to_char(CAST({placed_on} AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')")
+    };
     let batch_of_case = format!("(((n.i - 1) / {per_batch}) % {batches} + 1)");
     let amount = random("n.i", 3, 30_000);
     let statements = [
@@ -165,9 +173,9 @@ async fn others(raw: &mut Raw, shape: Shape) {
                  SELECT n.i, n.i, 'contract' || n.i, '2024-11-01', {created} FROM {}", s(1, 12)),
         format!("INSERT INTO contract_tiers (contract_id, bucket, base_bp, minimum_bp, fee_bp, reduced_bp)
                  SELECT (n.i - 1) / 4 + 1, {}, 4000, 1000, 2000, 1000 FROM {}", bucket("n.i"), s(1, 48)),
-        format!("INSERT INTO batches (id, client_id, code, placed_on, contract_id, revealed_at_ms, created_at_ms)
-                 SELECT n.i, n.i % 12 + 1, 'batch' || n.i, {}, n.i % 12 + 1, {created}, {created} FROM {}",
-                date_of(&batch_day), s(1, batches)),
+        format!("INSERT INTO batches (id, client_id, code, placed_on, cycle_end_on, contract_id, revealed_at_ms, created_at_ms)
+                 SELECT n.i, n.i % 12 + 1, 'batch' || n.i, {}, {}, n.i % 12 + 1, {created}, {created} FROM {}",
+                placed_on, cycle_end, s(1, batches)),
         // Every tenth person owes to two clients.
         format!("INSERT INTO persons (id, identity_hash, created_at_ms) SELECT n.i, 'P' || n.i, {created} FROM {}", s(1, persons)),
         format!("INSERT INTO debtors (id, client_id, reference, person_id, created_at_ms)
@@ -189,6 +197,9 @@ async fn others(raw: &mut Raw, shape: Shape) {
                  FROM (SELECT n.i, (n.i - 1) * 2 / 5 + 1 AS k, {amount} AS amount, {} AS paid_on FROM {}) AS q ORDER BY q.paid_on, q.i",
                 date_of(&format!("((n.i - 1) * 2 / 5 / {per_batch} % {batches}) * {days} / {batches} + {}", random("n.i", 5, 120))),
                 s(1, cases * 5 / 2)),
+        "UPDATE cases SET cycle_repaid_e4 =
+             (SELECT COALESCE(SUM(r.amount_e4), 0) FROM repayments r JOIN batches b ON b.id = cases.batch_id
+              WHERE r.case_id = cases.id AND r.paid_on >= b.placed_on AND r.paid_on < b.cycle_end_on)".to_owned(),
         // Of a hundred cases one is deducted, half of them for the person's sake; every tenth of these bars was lifted. And
         // numbers that must not be called.
         format!("INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor, lifted_at_ms)
@@ -199,9 +210,9 @@ async fn others(raw: &mut Raw, shape: Shape) {
         format!("INSERT INTO bars (scope, subject_id, kind, reason, from_ms, actor)
                  SELECT 'number', n.i * 19, 'do_not_call', 'said so', {created}, 'bench' FROM {}", s(1, cases / 20)),
         // A promise of every 80th attempt, due within three weeks.
-        format!("INSERT INTO notes (case_id, client_id, relation, agent_id, state, disposition, promise_e4, promise_on, local_date,
+        format!("INSERT INTO notes (case_id, client_id, relation, agent_id, state, disposition, promise_e4, promise_currency, promise_on, local_date,
                         started_at_ms, changed_at_ms)
-                 SELECT n.i * 7919 % {cases} + 1, n.i % 12 + 1, 'debtor', n.i % 70 + 1, 'final', 'promise_to_pay', 10000000, {}, {},
+                 SELECT n.i * 7919 % {cases} + 1, n.i % 12 + 1, 'debtor', n.i % 70 + 1, 'final', 'promise_to_pay', 10000000, 'CNY', {}, {},
                         {created}, {created}
                  FROM {}",
                 date_of(&format!("n.i * {days} / {} + n.i % 21", attempts / 80 + 1)),
@@ -214,9 +225,10 @@ async fn others(raw: &mut Raw, shape: Shape) {
                         CASE n.i % 5 WHEN 0 THEN '[\"window\"]' WHEN 1 THEN '[\"cap_unanswered\"]' WHEN 2 THEN '[\"cap_connected\"]'
                              WHEN 3 THEN '[\"third_party_locked\"]' ELSE '[\"window\",\"cap_unanswered\"]' END, '{{}}'
                  FROM {}", days * DAY_MS / (attempts / 20 + 1), s(1, attempts / 20)),
-        format!("INSERT INTO rollup_agent_days (agent_id, on_date, state, reason, spans, ms)
+        format!("INSERT INTO rollup_agent_days (agent_id, on_date, state, reason, spans, ms, came_ms, went_ms)
                  SELECT n.i % 70 + 1, {}, CASE n.i / 70 % 5 WHEN 0 THEN 'ready' WHEN 1 THEN 'reserved' WHEN 2 THEN 'talk'
-                        WHEN 3 THEN 'wrap_up' ELSE 'break' END, '', 200, 5000000 FROM {}",
+                        WHEN 3 THEN 'wrap_up' ELSE 'break' END, '', 200, 5000000,
+                        {FIRST_MS} + n.i / 350 * {DAY_MS}, {FIRST_MS} + n.i / 350 * {DAY_MS} + 35400000 FROM {}",
                 date_of("n.i / 350"), s(0, 350 * days - 1)),
         // Fewer stretches than these sums hold, for who came and went.
         format!("INSERT INTO agent_states (agent_id, node, state, reason, from_ms, until_ms)

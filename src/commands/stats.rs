@@ -10,16 +10,16 @@ use std::{io::Write, path::Path};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     clock::Clock,
     stats::{
-        check, day_sheets, rebuild,
+        check, day_sheets, rebuild, repaid,
         rollup::Row,
         seal::{self, Sealing},
     },
-    store::{Db, figures::Axis},
+    store::{Db, agent_days::Spent, figures::Axis},
 };
 
 /// Arguments of `ringfence stats`.
@@ -187,25 +187,38 @@ async fn recount(
         )?;
     }
     let sheets = day_sheets::recount(context.db, context.zone, &from, &to).await?;
-    for day_sheets::Difference { lacking, stored } in &sheets.differences {
+    for day_sheets::Difference { stored, recounted } in &sheets.differences {
         writeln!(
             out,
-            "{} agent {} {} {:?}: stored {} ms of {} stretches, recounted {} ms of {}",
-            lacking.date,
-            lacking.agent,
-            lacking.state,
-            lacking.reason,
-            stored.1,
-            stored.0,
-            stored.1 + lacking.ms,
-            stored.0 + lacking.spans
+            "{} agent {} {} {:?}: stored {}, recounted {}",
+            stored.date,
+            stored.agent,
+            stored.state,
+            stored.reason,
+            of_a_day(stored, context.zone),
+            of_a_day(recounted, context.zone)
+        )?;
+    }
+    let mut repaid = Vec::new();
+    let cases = repaid::recount(context.db, |difference| repaid.push(difference)).await?;
+    for repaid::Difference { stored, recounted } in &repaid {
+        let money = crate::export::money;
+        writeln!(
+            out,
+            "case {}: stored {} repaid, {} of it within the cycle; recounted {}, {} of it",
+            stored.case,
+            money(stored.all_e4),
+            money(stored.cycle_e4),
+            money(recounted.all_e4),
+            money(recounted.cycle_e4)
         )?;
     }
     let summary = format!(
-        "{} attempts of {} days, {} rows of figures, {} sealed days, {} corrections, {} rows of agents' days",
+        "{} attempts of {} days, {} rows of figures, {} sealed days, {} corrections, {} rows of agents' days, what was repaid on \
+         {cases} cases",
         found.attempts, found.days, found.rows, found.sealed, found.corrections, sheets.rows
     );
-    let differences = found.differences.len() + sheets.differences.len();
+    let differences = found.differences.len() + sheets.differences.len() + repaid.len();
     match (differences, found.broken_seals.len()) {
         (0, 0) => writeln!(out, "{summary}: all agree")?,
         (0, seals) => bail!(
@@ -218,6 +231,18 @@ async fn recount(
         ),
     }
     Ok(())
+}
+
+/// What an agent did on a day, in words.
+fn of_a_day(spent: &Spent, zone: &TimeZone) -> String {
+    let clock = |at_ms| {
+        let at = Timestamp::from_millisecond(at_ms).map(|at| zone.to_datetime(at));
+        at.map_or_else(|_| at_ms.to_string(), |at| at.to_string())
+    };
+    let between = spent.present.map_or("never counted".into(), |present| {
+        format!("{} to {}", clock(present.came_ms), clock(present.went_ms))
+    });
+    format!("{} ms of {} stretches, {between}", spent.ms, spent.spans)
 }
 
 async fn seal_days(
@@ -289,9 +314,11 @@ async fn rebuild_days(
     )
     .await?;
     told?;
+    let cases = rebuild::rebuild_repaid(db, &holder, clock).await?;
     writeln!(
         out,
-        "{} days looked at, {} changed, {} rows written, longest transaction {} ms; agents' days: {} looked at, {} changed",
+        "{} days looked at, {} changed, {} rows written, longest transaction {} ms; agents' days: {} looked at, {} changed; \
+         sums of repayments: {cases} cases changed",
         done.days,
         done.changed_days,
         done.rows + sheets.rows,

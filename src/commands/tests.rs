@@ -297,28 +297,34 @@ on_both! {
                 .unwrap()
                 .contains("attempts")
         );
-        let lose = Sql {
-            act: "lose figures",
-            text: "DELETE FROM rollup_days",
-        };
         let mut tx = test.db.begin().await.unwrap();
-        tx.execute(&lose, vec![]).await.unwrap();
+        for text in [
+            "DELETE FROM rollup_days",
+            "UPDATE cases SET repaid_e4 = 120000, cycle_repaid_e4 = 110000",
+        ] {
+            let act = "lose figures";
+            tx.execute(&Sql { act, text }, vec![]).await.unwrap();
+        }
         tx.commit().await.unwrap();
         let lost = typed(&test, "stats check", 0).await.unwrap_err();
         assert!(
             lost.contains("the seal is broken") && lost.contains("stats rebuild"),
             "{lost}"
         );
+        assert!(
+            lost.contains("stored 12.00 repaid, 11.00 of it within the cycle; recounted 0.00, 0.00"),
+            "{lost}"
+        );
         let made = typed(&test, "stats rebuild", 0).await.unwrap();
         assert!(
-            made.contains("1 days looked at, 1 changed, 12 rows"),
+            made.contains("1 days looked at, 1 changed, 12 rows") && made.contains(": 1 cases changed"),
             "{made}"
         );
         let agree = typed(&test, &format!("stats check --from {DATE}"), 0)
             .await
             .unwrap();
         assert!(
-            agree.contains("1 sealed days, 0 corrections, 0 rows of agents' days: all agree"),
+            agree.contains("0 corrections, 0 rows of agents' days, what was repaid on 1 cases: all agree"),
             "{agree}"
         );
         let turned = typed(&test, "stats seal --from 2026-11-02 --to 2026-11-01", 0).await;

@@ -7,21 +7,30 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::{
-    ids::AgentId,
-    store::{
-        Db, Result, Tx,
-        agent_days::{self, Spent},
-    },
+use crate::store::{
+    Db, Result, Tx,
+    agent_days::{self, Spent},
 };
 
 /// Where an agent's day and the stretches differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Whose day, which one, and what should be added: recounted less stored.
-    pub lacking: Spent,
-    /// Stretches and milliseconds that are stored.
-    pub stored: (i64, i64),
+    /// What is stored; of no length where nothing is.
+    pub stored: Spent,
+    /// What it should be.
+    pub recounted: Spent,
+}
+
+impl Difference {
+    /// What should be added, and when the agent came and went.
+    #[must_use]
+    pub fn lacking(&self) -> Spent {
+        Spent {
+            spans: self.recounted.spans - self.stored.spans,
+            ms: self.recounted.ms - self.stored.ms,
+            ..self.recounted.clone()
+        }
+    }
 }
 
 /// What a recount of agents' days found.
@@ -75,32 +84,39 @@ pub(super) async fn compare(
     zone: &TimeZone,
     longest_ms: i64,
 ) -> Result<(usize, Vec<Difference>)> {
-    type Key = (AgentId, String, String);
-    let key = |s: &Spent| -> Key { (s.agent, s.state.clone(), s.reason.clone()) };
-    let mut rows: BTreeMap<Key, [(i64, i64); 2]> = BTreeMap::new();
-    for spent in agent_days::read(tx, date, date, None).await? {
-        rows.entry(key(&spent)).or_default()[0] = (spent.spans, spent.ms);
-    }
-    for spent in agent_days::recount(tx, date, zone, longest_ms).await? {
-        rows.entry(key(&spent)).or_default()[1] = (spent.spans, spent.ms);
+    let mut rows: BTreeMap<_, [Option<Spent>; 2]> = BTreeMap::new();
+    let stored = agent_days::read(tx, date, date, None).await?;
+    let recounted = agent_days::recount(tx, date, zone, longest_ms).await?;
+    for (n, days) in [stored, recounted].into_iter().enumerate() {
+        for spent in days {
+            let key = (spent.agent, spent.state.clone(), spent.reason.clone());
+            rows.entry(key).or_default()[n] = Some(spent);
+        }
     }
     let compared = rows.len();
     let differences = rows
-        .into_iter()
-        .filter(|(_, [stored, recounted])| stored != recounted)
-        .map(|((agent, state, reason), [stored, recounted])| Difference {
-            lacking: Spent {
-                agent,
-                date: date.to_owned(),
-                state,
-                reason,
-                spans: recounted.0 - stored.0,
-                ms: recounted.1 - stored.1,
-            },
-            stored,
+        .into_values()
+        .filter_map(|[stored, recounted]| {
+            let (stored, recounted) = match (stored, recounted) {
+                (Some(stored), Some(recounted)) => (stored, recounted),
+                (Some(stored), None) => (stored.clone(), nothing(stored)),
+                (None, Some(recounted)) => (nothing(recounted.clone()), recounted),
+                (None, None) => return None,
+            };
+            (stored != recounted).then_some(Difference { stored, recounted })
         })
         .collect();
     Ok((compared, differences))
+}
+
+/// The same agent's day, state and reason, never there.
+fn nothing(spent: Spent) -> Spent {
+    Spent {
+        spans: 0,
+        ms: 0,
+        present: None,
+        ..spent
+    }
 }
 
 /// Recounts agents' days from `from` to `to`, both included. Stretches that end meanwhile do not show as differences.

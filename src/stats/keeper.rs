@@ -1,13 +1,18 @@
-//! The daemon's own part: seals each day some hours after it is over everywhere, on one node.
+//! The daemon's own part: seals each day some hours after it is over everywhere, on one node, and counts what an update
+//! of the schema could not.
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
-use super::seal::{self, Sealing};
+use super::{
+    rebuild,
+    seal::{self, Sealing},
+};
 use crate::{
     clock::Clock,
-    store::{Db, Result, claims},
+    store::{Db, Result, agent_days, claims},
 };
 
 /// How often it is looked for days to seal.
@@ -16,8 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 const CLAIM_MS: i64 = 1_800_000;
 const CLAIM: &str = "seal";
 
-/// Seals what is due, now and every ten minutes, until told to stop.
-pub async fn keep(db: Db, clock: Clock, node: String, after: Duration, stop: CancellationToken) {
+/// Seals what is due, now and every ten minutes, until told to stop. `zone` is the one whose days agents' days are.
+pub async fn keep(
+    db: Db,
+    clock: Clock,
+    node: String,
+    zone: TimeZone,
+    after: Duration,
+    stop: CancellationToken,
+) {
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -31,7 +43,29 @@ pub async fn keep(db: Db, clock: Clock, node: String, after: Duration, stop: Can
                 tracing::warn!(%error, "days are not sealed now; trying again in ten minutes");
             }
         }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            count = count_presence(&db, &clock, &node, &zone) => if let Err(error) = count {
+                tracing::warn!(%error, "when agents came and went is not counted now; trying again in ten minutes");
+            }
+        }
     }
+}
+
+/// Counts when agents came and went on days of before that was kept.
+///
+/// # Errors
+/// Another rebuild is at work, or the database.
+pub async fn count_presence(db: &Db, clock: &Clock, node: &str, zone: &TimeZone) -> Result<()> {
+    let mut tx = db.read().await?;
+    let unknown = agent_days::unknown(&mut tx).await?;
+    tx.rollback().await?;
+    let Some((from, to)) = unknown else {
+        return Ok(());
+    };
+    let done = rebuild::rebuild_agents_days(db, (&from, &to), zone, node, clock, |_, _| {}).await?;
+    tracing::info!(%from, %to, days = done.changed_days, "counted when agents came and went");
+    Ok(())
 }
 
 /// One round: seals every day that is due, unless another node is at it. Returns how many were sealed.

@@ -11,6 +11,7 @@ pub mod day_sheets;
 pub mod definitions;
 pub mod keeper;
 pub mod rebuild;
+pub mod repaid;
 pub mod report;
 pub mod reports;
 pub mod rollup;

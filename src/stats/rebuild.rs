@@ -1,4 +1,5 @@
-//! Rebuild: the roll-ups made anew from the attempts, on demand, while calls go on.
+//! Rebuild: the roll-ups made anew from the attempts, on demand, while calls go on; so are agents' days and the sums kept
+//! with cases.
 //!
 //! A day is recounted beside everything else, and what the roll-ups lack is added in short transactions. Sums commute, so
 //! calls that end in between are neither lost nor counted twice; an empty roll-up and a damaged one are the same case.
@@ -14,13 +15,13 @@ use jiff::tz::TimeZone;
 
 use super::{
     check::Day,
-    day_sheets,
+    day_sheets, repaid,
     rollup::{Changes, Row, Sums},
 };
 use crate::{
     clock::Clock,
     pace::Pace,
-    store::{Db, Error, Result, Tx, agent_days, agent_days::Spent, claims, rollups},
+    store::{Db, Error, Result, Tx, agent_days, agent_days::Spent, claims, repayments, rollups},
 };
 
 /// Rows that one transaction writes unless more belong together, far below the 50 ms that dialling may wait for the writer
@@ -104,17 +105,39 @@ pub async fn rebuild_agents_days(
         let mut tx = db.read().await?;
         let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
         tx.rollback().await?;
-        let lacking: Vec<Spent> = differences.into_iter().map(|d| d.lacking).collect();
+        let lacking: Vec<(Spent, Spent)> = differences
+            .into_iter()
+            .map(|d| (d.stored.clone(), d.lacking()))
+            .collect();
         let written = lacking.len();
-        for piece in pieces(lacking, |spent| spent.agent.get()) {
+        for piece in pieces(lacking, |(stored, _)| stored.agent.get()) {
             let mut tx = work.piece().await?;
-            agent_days::add_days(&mut tx, &piece).await?;
+            agent_days::mend(&mut tx, &piece).await?;
             work.pace.commit(tx).await?;
         }
         work.day(written);
         told(&date, written);
     }
     work.end().await
+}
+
+/// Makes the sums kept with cases what their repayments add up to. Returns how many cases were mended.
+///
+/// # Errors
+/// As of [`rebuild`].
+pub async fn rebuild_repaid(db: &Db, holder: &str, clock: &Clock) -> Result<usize> {
+    let mut work = Work::begin(db, holder, clock).await?;
+    let mut wrong = Vec::new();
+    repaid::recount(db, |difference| wrong.push(difference.stored.case)).await?;
+    for piece in wrong.chunks(PIECE) {
+        let mut tx = work.piece().await?;
+        for case in piece {
+            repayments::add_up(&mut tx, *case).await?;
+        }
+        work.pace.commit(tx).await?;
+    }
+    work.end().await?;
+    Ok(wrong.len())
 }
 
 /// A rebuild under way, which holds the claim.

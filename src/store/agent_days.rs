@@ -3,9 +3,11 @@
 //! Whoever ends a row of `agent_states` calls [`add`] in the same transaction (`store/agent_states.rs` does). The day is one of the zone shown to
 //! operators, for a day's work is paid where the agent sits; a stretch over midnight is cut there.
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Error, Result, Tx, db::Row, many::Many};
+use super::{Error, Result, Tx, db::Row, many::Many, sql::Sql};
 use crate::ids::AgentId;
 
 /// A stretch of time of one agent in one state, now over.
@@ -38,84 +40,82 @@ pub struct Spent {
     pub spans: i64,
     /// Milliseconds.
     pub ms: i64,
+    /// Between which instants of the day; `None` where it was never counted.
+    pub present: Option<Present>,
 }
 
+/// From when until when somebody did something on a day: the ends of the first and the last stretch, or of the day where
+/// they reach over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Present {
+    /// When he came, in milliseconds UTC.
+    pub came_ms: i64,
+    /// When he went.
+    pub went_ms: i64,
+}
+
+impl Present {
+    /// From when the earlier of both came until the later one went.
+    #[must_use]
+    pub fn and(self, other: Present) -> Present {
+        Present {
+            came_ms: self.came_ms.min(other.came_ms),
+            went_ms: self.went_ms.max(other.went_ms),
+        }
+    }
+}
+
+/// What was never counted stays so.
 pub(crate) static ADD: Many = Many::new(
     "add to an agent's day",
-    "INSERT INTO rollup_agent_days (agent_id, on_date, state, reason, spans, ms) VALUES ",
-    &["", "", "", "", "", ""],
+    "INSERT INTO rollup_agent_days AS d (agent_id, on_date, state, reason, spans, ms, came_ms, went_ms) VALUES ",
+    &["", "", "", "", "", "", "BIGINT", "BIGINT"],
     " ON CONFLICT (on_date, agent_id, state, reason) DO UPDATE SET
-        spans = rollup_agent_days.spans + excluded.spans, ms = rollup_agent_days.ms + excluded.ms",
+        spans = d.spans + excluded.spans, ms = d.ms + excluded.ms,
+        came_ms = CASE WHEN d.came_ms IS NULL AND d.ms <> 0 OR d.came_ms <= excluded.came_ms THEN d.came_ms
+                       ELSE COALESCE(excluded.came_ms, d.came_ms) END,
+        went_ms = CASE WHEN d.went_ms IS NULL AND d.ms <> 0 OR d.went_ms >= excluded.went_ms THEN d.went_ms
+                       ELSE COALESCE(excluded.went_ms, d.went_ms) END",
 );
 
-/// When an agent came on a day: what reaches over its beginning began it, else the first stretch that began on it. The
-/// stretches of an agent follow each other, so that one look at each side of the midnight does.
-macro_rules! came {
-    ($agent:literal, $begin:literal, $end:literal) => {
-        concat!(
-            "CASE WHEN (SELECT s.until_ms FROM agent_states s WHERE s.agent_id = ",
-            $agent,
-            " AND s.from_ms < ",
-            $begin,
-            "
-                    AND s.until_ms > s.from_ms ORDER BY s.from_ms DESC LIMIT 1) > ",
-            $begin,
-            " THEN ",
-            $begin,
-            "
-            ELSE (SELECT s.from_ms FROM agent_states s WHERE s.agent_id = ",
-            $agent,
-            " AND s.from_ms >= ",
-            $begin,
-            "
-                    AND s.from_ms < ",
-            $end,
-            " AND s.until_ms > s.from_ms ORDER BY s.from_ms LIMIT 1) END"
-        )
+/// The columns of [`Worked`].
+macro_rules! worked {
+    () => {
+        "CAST(SUM(CASE WHEN state = 'ready' THEN ms ELSE 0 END) AS BIGINT) AS ready_ms,
+                CAST(SUM(CASE WHEN state = 'reserved' THEN ms ELSE 0 END) AS BIGINT) AS reserved_ms,
+                CAST(SUM(CASE WHEN state = 'talk' THEN ms ELSE 0 END) AS BIGINT) AS talk_ms,
+                CAST(SUM(CASE WHEN state = 'wrap_up' THEN ms ELSE 0 END) AS BIGINT) AS wrap_up_ms,
+                CAST(SUM(CASE WHEN state = 'break' THEN ms ELSE 0 END) AS BIGINT) AS break_ms,
+                CAST(SUM(CASE WHEN state = 'talk' THEN spans ELSE 0 END) AS BIGINT) AS talks"
     };
 }
-
-/// When an agent went: the end of the last stretch that began before the day was over, or that end.
-macro_rules! went {
-    ($agent:literal, $end:literal) => {
-        concat!(
-            "(SELECT CASE WHEN s.until_ms < ",
-            $end,
-            " THEN s.until_ms ELSE ",
-            $end,
-            " END FROM agent_states s
-             WHERE s.agent_id = ",
-            $agent,
-            " AND s.from_ms < ",
-            $end,
-            " AND s.until_ms > s.from_ms
-             ORDER BY s.from_ms DESC LIMIT 1)"
-        )
-    };
-}
-
-/// The same in a query about `w.agent_id` on the day `d`.
-pub(crate) const CAME_AND_WENT: [&str; 2] = [
-    came!("w.agent_id", "d.from_ms", "d.until_ms"),
-    went!("w.agent_id", "d.until_ms"),
-];
 
 statements! {
-    PRESENCE("look when agents came and went") = concat!(
-        "SELECT w.agent_id, ", came!("w.agent_id", "CAST($1 AS BIGINT)", "CAST($2 AS BIGINT)"), " AS came_ms,
-                ", went!("w.agent_id", "CAST($2 AS BIGINT)"), " AS went_ms
-         FROM (SELECT DISTINCT agent_id FROM rollup_agent_days WHERE on_date = $3) AS w ORDER BY w.agent_id");
+    COUNTED("set when an agent came and went") =
+        "UPDATE rollup_agent_days SET came_ms = $7, went_ms = $8
+         WHERE on_date = $1 AND agent_id = $2 AND state = $3 AND reason = $4 AND spans = $5 AND ms = $6";
     READ("read agents' days") =
-        "SELECT agent_id, on_date, state, reason, spans, ms FROM rollup_agent_days
+        "SELECT agent_id, on_date, state, reason, spans, ms, came_ms, went_ms FROM rollup_agent_days
          WHERE on_date BETWEEN $1 AND $2 AND (CAST($3 AS BIGINT) = 0 OR agent_id = $3)
          ORDER BY on_date, agent_id, state, reason";
-    TOTALS("add up agents' days") =
-        "SELECT agent_id, '' AS on_date, state, '' AS reason, CAST(SUM(spans) AS BIGINT) AS spans, CAST(SUM(ms) AS BIGINT) AS ms
-         FROM rollup_agent_days WHERE on_date BETWEEN $1 AND $2 GROUP BY agent_id, state ORDER BY agent_id, state";
+    SHEETS("read agents' day sheets") = concat!(
+        "SELECT on_date, agent_id, MIN(came_ms) AS came_ms, MAX(went_ms) AS went_ms, ", worked!(), "
+         FROM rollup_agent_days WHERE on_date BETWEEN $1 AND $2 AND (spans <> 0 OR ms <> 0)
+         GROUP BY on_date, agent_id ORDER BY on_date, agent_id");
+    BREAKS("read agents' breaks") =
+        "SELECT on_date, agent_id, reason, ms FROM rollup_agent_days
+         WHERE on_date BETWEEN $1 AND $2 AND state = 'break' AND (spans <> 0 OR ms <> 0)
+         ORDER BY on_date, agent_id, reason";
+    TOTALS("add up agents' days") = concat!(
+        "SELECT agent_id, ", worked!(), "
+         FROM rollup_agent_days WHERE on_date BETWEEN $1 AND $2 AND (spans <> 0 OR ms <> 0)
+         GROUP BY agent_id ORDER BY agent_id");
     RECOUNT("recount agents' days") =
         "SELECT agent_id, state, reason, COUNT(CASE WHEN until_ms <= $2 THEN 1 END) AS spans,
                 CAST(SUM(CASE WHEN until_ms < $2 THEN until_ms ELSE $2 END - CASE WHEN from_ms > $1 THEN from_ms ELSE $1 END)
-                     AS BIGINT) AS ms
+                     AS BIGINT) AS ms,
+                MIN(CASE WHEN from_ms > $1 THEN from_ms ELSE $1 END) AS came_ms,
+                MAX(CASE WHEN until_ms < $2 THEN until_ms ELSE $2 END) AS went_ms
          FROM agent_states WHERE until_ms > $1 AND from_ms < $2 AND until_ms > from_ms AND from_ms >= $1 - CAST($3 AS BIGINT)
          GROUP BY agent_id, state, reason ORDER BY agent_id, state, reason";
     REACH("look how far what agents did reaches") =
@@ -123,35 +123,68 @@ statements! {
          WHERE until_ms > from_ms";
     DATES("look for the first and last of agents' days") =
         "SELECT MIN(on_date) AS first_on, MAX(on_date) AS last_on FROM rollup_agent_days WHERE spans <> 0 OR ms <> 0";
+    UNKNOWN("look for days that do not say when agents came") =
+        "SELECT MIN(on_date) AS first_on, MAX(on_date) AS last_on FROM rollup_agent_days
+         WHERE came_ms IS NULL AND (spans <> 0 OR ms <> 0)";
 }
 
 /// Adds stretches of time that are over. One that ends before it begins adds nothing.
 pub async fn add(tx: &mut Tx, spans: &[Span], zone: &TimeZone) -> Result<()> {
-    let mut sums = std::collections::BTreeMap::new();
+    let mut sums = BTreeMap::<_, Spent>::new();
     for span in spans {
-        for (date, ms, last) in cut(span.from_ms, span.until_ms, zone)? {
-            let key = (date, span.agent, &span.state, &span.reason);
-            let sum: &mut (i64, i64) = sums.entry(key).or_default();
-            sum.0 += i64::from(last);
-            sum.1 += ms;
+        for piece in cut(span.from_ms, span.until_ms, zone)? {
+            let key = (piece.date.clone(), span.agent, &span.state, &span.reason);
+            let sum = sums.entry(key).or_insert_with(|| Spent {
+                agent: span.agent,
+                date: piece.date.clone(),
+                state: span.state.clone(),
+                reason: span.reason.clone(),
+                spans: 0,
+                ms: 0,
+                present: None,
+            });
+            sum.spans += i64::from(piece.last);
+            sum.ms += piece.present.went_ms - piece.present.came_ms;
+            let before = sum.present.unwrap_or(piece.present);
+            sum.present = Some(before.and(piece.present));
         }
     }
-    let rows = sums
-        .into_iter()
-        .map(|((date, agent, state, reason), (spans, ms))| {
-            args![agent, date, state, reason, spans, ms]
+    add_days(tx, sums.values()).await
+}
+
+async fn add_days(tx: &mut Tx, days: impl Iterator<Item = &Spent>) -> Result<()> {
+    let rows = days
+        .map(|s| {
+            let (came, went) = ends(s.present);
+            args![
+                s.agent, &s.date, &s.state, &s.reason, s.spans, s.ms, came, went
+            ]
         })
         .collect();
     ADD.run(tx, rows).await.map(drop)
 }
 
-/// Adds to the days themselves, in the order of the list: what a rebuild found lacking.
-pub(crate) async fn add_days(tx: &mut Tx, lacking: &[Spent]) -> Result<()> {
-    let rows = lacking
-        .iter()
-        .map(|s| args![s.agent, &s.date, &s.state, &s.reason, s.spans, s.ms])
-        .collect();
-    ADD.run(tx, rows).await.map(drop)
+/// Adds what a rebuild found lacking to what was stored then, in the order of the list. When somebody came and went is set
+/// unless more was added meanwhile: then a later rebuild sets it.
+pub(crate) async fn mend(tx: &mut Tx, lacking: &[(Spent, Spent)]) -> Result<()> {
+    for (stored, lacking) in lacking {
+        if stored.present != lacking.present {
+            let s = stored;
+            let (came, went) = ends(lacking.present);
+            let args = args![
+                &s.date, s.agent, &s.state, &s.reason, s.spans, s.ms, came, went
+            ];
+            tx.execute(&COUNTED, args).await?;
+        }
+    }
+    add_days(tx, lacking.iter().map(|(_, lacking)| lacking)).await
+}
+
+fn ends(present: Option<Present>) -> (Option<i64>, Option<i64>) {
+    (
+        present.map(|present| present.came_ms),
+        present.map(|present| present.went_ms),
+    )
 }
 
 /// How far the stretches that are over reach.
@@ -180,7 +213,16 @@ pub async fn reach(tx: &mut Tx) -> Result<Option<Reach>> {
 
 /// The first and the last day that has anything.
 pub async fn dates(tx: &mut Tx) -> Result<Option<(String, String)>> {
-    let row = tx.fetch_one(&DATES, args![]).await?;
+    first_and_last(tx, &DATES).await
+}
+
+/// The first and the last day of which it is not known yet when agents came and went: those of before 0011.
+pub async fn unknown(tx: &mut Tx) -> Result<Option<(String, String)>> {
+    first_and_last(tx, &UNKNOWN).await
+}
+
+async fn first_and_last(tx: &mut Tx, which: &Sql) -> Result<Option<(String, String)>> {
+    let row = tx.fetch_one(which, args![]).await?;
     let first: Option<String> = row.get("first_on")?;
     first
         .map(|first| Ok((first, row.get("last_on")?)))
@@ -194,39 +236,127 @@ pub async fn read(tx: &mut Tx, from: &str, to: &str, agent: Option<AgentId>) -> 
     rows.iter().map(spent).collect()
 }
 
-/// When the agents of a day came and went, in milliseconds UTC within the day from `begin_ms` to before `end_ms`. What still
-/// lasts is not in it.
-pub async fn presence(
-    tx: &mut Tx,
-    date: &str,
-    (begin_ms, end_ms): (i64, i64),
-) -> Result<Vec<(AgentId, Option<i64>, Option<i64>)>> {
-    let rows = tx
-        .fetch_all(&PRESENCE, args![begin_ms, end_ms, date])
-        .await?;
-    rows.iter()
+/// Time by state, of an agent's day or of a period.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// Free to call, in milliseconds as all of these.
+    pub ready_ms: i64,
+    /// A call was being decided or the phone rang.
+    pub reserved_ms: i64,
+    /// On calls.
+    pub talk_ms: i64,
+    /// Writing notes.
+    pub wrap_up_ms: i64,
+    /// Away.
+    pub break_ms: i64,
+    /// Stretches of talk that ended.
+    pub talks: i64,
+}
+
+impl Worked {
+    fn read(row: &Row) -> Result<Worked> {
+        Ok(Worked {
+            ready_ms: row.get("ready_ms")?,
+            reserved_ms: row.get("reserved_ms")?,
+            talk_ms: row.get("talk_ms")?,
+            wrap_up_ms: row.get("wrap_up_ms")?,
+            break_ms: row.get("break_ms")?,
+            talks: row.get("talks")?,
+        })
+    }
+}
+
+impl std::ops::AddAssign for Worked {
+    fn add_assign(&mut self, other: Worked) {
+        self.ready_ms += other.ready_ms;
+        self.reserved_ms += other.reserved_ms;
+        self.talk_ms += other.talk_ms;
+        self.wrap_up_ms += other.wrap_up_ms;
+        self.break_ms += other.break_ms;
+        self.talks += other.talks;
+    }
+}
+
+/// An agent's day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sheet {
+    /// The day, `YYYY-MM-DD` in the zone shown to operators.
+    pub date: String,
+    /// Who.
+    pub agent: AgentId,
+    /// What he did.
+    pub worked: Worked,
+    /// Between which instants; `None` where it was never counted.
+    pub present: Option<Present>,
+}
+
+/// The days of all agents from `from` to `to`, both included, by day and agent.
+pub async fn sheets(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Sheet>> {
+    tx.fetch_all(&SHEETS, args![from, to])
+        .await?
+        .iter()
         .map(|row| {
-            let agent = AgentId::new(row.get("agent_id")?);
-            Ok((agent, row.get("came_ms")?, row.get("went_ms")?))
+            Ok(Sheet {
+                date: row.get("on_date")?,
+                agent: AgentId::new(row.get("agent_id")?),
+                worked: Worked::read(row)?,
+                present: present(row)?,
+            })
         })
         .collect()
 }
 
-/// The days from `from` to `to` added up by agent and state, without date and reason.
-pub async fn totals(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<Spent>> {
-    let rows = tx.fetch_all(&TOTALS, args![from, to]).await?;
-    rows.iter().map(spent).collect()
+/// Milliseconds of breaks by day, agent and reason, in this order.
+pub async fn breaks(
+    tx: &mut Tx,
+    from: &str,
+    to: &str,
+) -> Result<Vec<((String, AgentId), String, i64)>> {
+    tx.fetch_all(&BREAKS, args![from, to])
+        .await?
+        .iter()
+        .map(|row| {
+            let agent = AgentId::new(row.get("agent_id")?);
+            Ok((
+                (row.get("on_date")?, agent),
+                row.get("reason")?,
+                row.get("ms")?,
+            ))
+        })
+        .collect()
+}
+
+/// The days from `from` to `to`, both included, added up by agent.
+pub async fn totals(tx: &mut Tx, from: &str, to: &str) -> Result<Vec<(AgentId, Worked)>> {
+    tx.fetch_all(&TOTALS, args![from, to])
+        .await?
+        .iter()
+        .map(|row| Ok((AgentId::new(row.get("agent_id")?), Worked::read(row)?)))
+        .collect()
 }
 
 fn spent(row: &Row) -> Result<Spent> {
+    of_day(row, row.get("on_date")?)
+}
+
+fn of_day(row: &Row, date: String) -> Result<Spent> {
     Ok(Spent {
         agent: AgentId::new(row.get("agent_id")?),
-        date: row.get("on_date")?,
+        date,
         state: row.get("state")?,
         reason: row.get("reason")?,
         spans: row.get("spans")?,
         ms: row.get("ms")?,
+        present: present(row)?,
     })
+}
+
+fn present(row: &Row) -> Result<Option<Present>> {
+    let came: Option<i64> = row.get("came_ms")?;
+    let went: Option<i64> = row.get("went_ms")?;
+    Ok(came
+        .zip(went)
+        .map(|(came_ms, went_ms)| Present { came_ms, went_ms }))
 }
 
 /// One day counted again from the stretches themselves, in SQL written apart from [`add`]. No stretch is longer than
@@ -245,21 +375,21 @@ pub async fn recount(
     tx.fetch_all(&RECOUNT, args![start(day)?, start(next)?, longest_ms])
         .await?
         .iter()
-        .map(|row| {
-            Ok(Spent {
-                agent: AgentId::new(row.get("agent_id")?),
-                date: date.to_owned(),
-                state: row.get("state")?,
-                reason: row.get("reason")?,
-                spans: row.get("spans")?,
-                ms: row.get("ms")?,
-            })
-        })
+        .map(|row| of_day(row, date.to_owned()))
         .collect()
 }
 
-/// Cuts a stretch at each midnight: day, length, and whether it ended there.
-fn cut(from_ms: i64, until_ms: i64, zone: &TimeZone) -> Result<Vec<(String, i64, bool)>> {
+/// What lies in one day of a stretch.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    date: String,
+    present: Present,
+    /// Whether the stretch ended there.
+    last: bool,
+}
+
+/// Cuts a stretch at each midnight.
+fn cut(from_ms: i64, until_ms: i64, zone: &TimeZone) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut from = from_ms;
     while from < until_ms {
@@ -268,7 +398,14 @@ fn cut(from_ms: i64, until_ms: i64, zone: &TimeZone) -> Result<Vec<(String, i64,
         let next = day.tomorrow().ok().and_then(|next| midnight(next, zone));
         let next = next.ok_or_else(|| wrong("agent_states.until_ms"))?;
         let until = next.min(until_ms);
-        pieces.push((day.to_string(), until - from, until == until_ms));
+        pieces.push(Piece {
+            date: day.to_string(),
+            present: Present {
+                came_ms: from,
+                went_ms: until,
+            },
+            last: until == until_ms,
+        });
         from = until;
     }
     Ok(pieces)
@@ -296,17 +433,24 @@ mod tests {
         // 2026-11-23 23:59:00 in Shanghai, for two minutes; and for two days and two minutes.
         let from = 1_795_399_200_000 + (13 * 3600 + 59 * 60) * 1_000;
         let day = 24 * 3600 * 1_000;
-        let piece = |date: &str, ms, last| (date.to_owned(), ms, last);
+        let midnight = from + 60_000;
+        let piece = |date: &str, came_ms, went_ms, last| Piece {
+            date: date.to_owned(),
+            present: Present { came_ms, went_ms },
+            last,
+        };
         assert_eq!(
             cut(from, from + 120_000, &zone).unwrap(),
             [
-                piece("2026-11-23", 60_000, false),
-                piece("2026-11-24", 60_000, true)
+                piece("2026-11-23", from, midnight, false),
+                piece("2026-11-24", midnight, midnight + 60_000, true)
             ]
         );
         let long = cut(from, from + 2 * day + 120_000, &zone).unwrap();
         assert_eq!(
-            long.iter().map(|(_, ms, _)| ms).sum::<i64>(),
+            long.iter()
+                .map(|piece| piece.present.went_ms - piece.present.came_ms)
+                .sum::<i64>(),
             2 * day + 120_000
         );
         assert_eq!(long.len(), 4);

@@ -1,5 +1,7 @@
 //! Batches: the lots in which clients place cases.
 
+use jiff::civil::Date;
+
 use super::{Result, Tx};
 use crate::ids::{BatchId, ClientId};
 
@@ -9,11 +11,17 @@ statements! {
         "INSERT INTO batches (client_id, code, created_at_ms, revealed_at_ms) VALUES ($1, $2, $3, $3)
          ON CONFLICT (client_id, code) DO NOTHING";
     ENSURE_HIDDEN("enter a batch") =
-        "INSERT INTO batches (client_id, code, created_at_ms, case_type, placed_on) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO batches (client_id, code, created_at_ms, case_type, placed_on, cycle_end_on)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (client_id, code) DO NOTHING";
     HIDDEN("look up a batch") =
         "SELECT id, revealed_at_ms, placed_on FROM batches WHERE client_id = $1 AND code = $2";
-    PLACE("say when a batch was placed") = "UPDATE batches SET placed_on = $2 WHERE id = $1";
+    PLACE("say when a batch was placed") = "UPDATE batches SET placed_on = $2, cycle_end_on = $3 WHERE id = $1";
+    COUNT("add up what came back within the cycle of a batch") =
+        "UPDATE cases SET cycle_repaid_e4 =
+             (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+              WHERE r.case_id = cases.id AND r.paid_on >= $2 AND r.paid_on < $3)
+         WHERE batch_id = $1 AND id IN (SELECT case_id FROM repayments)";
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
         "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id
@@ -45,10 +53,11 @@ pub async fn ensure_hidden(
     client_id: ClientId,
     code: &str,
     case_type: &str,
-    placed_on: &str,
+    placed_on: Date,
     now_ms: i64,
 ) -> Result<Lot> {
-    let new = args![client_id, code, now_ms, case_type, placed_on];
+    let [placed_on, cycle_end_on] = cycle(placed_on);
+    let new = args![client_id, code, now_ms, case_type, placed_on, cycle_end_on];
     tx.execute(&ENSURE_HIDDEN, new).await?;
     let row = tx.fetch_one(&HIDDEN, args![client_id, code]).await?;
     Ok(Lot {
@@ -58,9 +67,19 @@ pub async fn ensure_hidden(
     })
 }
 
-/// Says, or corrects, on which day (`YYYY-MM-DD`) the client placed a batch: cycles of recovery begin with it.
-pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: &str) -> Result<()> {
-    tx.execute(&PLACE, args![batch, placed_on]).await.map(drop)
+/// Says, or corrects, on which day the client placed a batch: its cycle of recovery begins with it, and what came back
+/// within it is added up anew.
+pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: Date) -> Result<()> {
+    let [placed_on, cycle_end_on] = cycle(placed_on);
+    let args = args![batch, placed_on, cycle_end_on];
+    tx.execute(&PLACE, args.clone()).await?;
+    tx.execute(&COUNT, args).await.map(drop)
+}
+
+/// The first day of a cycle, and the first day after it: the same day three months later, or the last one of that month.
+fn cycle(placed_on: Date) -> [String; 2] {
+    let end = placed_on.saturating_add(jiff::Span::new().months(3));
+    [placed_on.to_string(), end.to_string()]
 }
 
 /// A batch as reports name it.

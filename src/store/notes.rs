@@ -184,6 +184,8 @@ statements! {
     OF_CALL("read the note of a call") = concat!("SELECT ", note!(), " FROM notes n WHERE n.call_id = $1");
     FINISH("finish a note") =
         "UPDATE notes SET state = 'final', disposition = $2, text = $3, promise_e4 = $4, promise_on = $5, fields = $6,
+                promise_currency = CASE WHEN CAST($4 AS BIGINT) IS NOT NULL
+                                        THEN (SELECT c.currency FROM cases c WHERE c.id = notes.case_id) END,
                 finished_at_ms = COALESCE(finished_at_ms, $7), changed_at_ms = $7
          WHERE id = $1";
     FOLLOWED("note that a case was worked") =

@@ -15,10 +15,10 @@ macro_rules! promises {
     ($last_day:literal) => {
         concat!(
             "WITH promised AS MATERIALIZED (
-            SELECT n.client_id, n.agent_id, k.currency, n.promise_e4,
+            SELECT n.client_id, n.agent_id, n.promise_currency AS currency, n.promise_e4,
                    (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
                     WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND ", $last_day, ") AS paid_e4
-            FROM notes n JOIN cases k ON k.id = n.case_id
+            FROM notes n
             WHERE n.promise_on BETWEEN $1 AND $2 AND n.state = 'final' AND n.promise_e4 IS NOT NULL
                   AND (CAST($4 AS BIGINT) = 0 OR n.client_id = $4))
 SELECT c.code AS client, COALESCE(g.code, '') AS agent, p.currency, p.promises, p.kept,

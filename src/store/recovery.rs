@@ -1,92 +1,55 @@
 //! What was placed and what came back of it within the three months of a cycle, by contract and overdue bucket (C16).
 //!
-//! A cycle begins on the day on which the batch was placed. Deducted, with what came back of them: cases whose debtor is
+//! A cycle begins on the day on which the batch was placed; what comes back within it is kept with the case
+//! (`store/repayments.rs`). Deducted, with what came back of them: cases whose debtor is
 //! barred as deceased and cases barred as suspected fraud, as long as the bar is not lifted. What a rate means for the fee
 //! is `stats/reports/recovery.rs`.
 
-use super::{
-    Dialect, Result, Tx,
-    sql::{Sql, Value},
-};
+use super::{Result, Tx, sql::Value};
 use crate::ids::ClientId;
 
 /// The sums of placed batches by client, contract, bucket and currency. `$1` and `$2`: first and last day of placement;
-/// `$3`: today; `$4`: client, 0 for all. A cycle ends on the same day three months later, or on that month's last. SQLite
-/// looks up the repayments of one case after the other, by `repayments_case` alone, and reads the batches first only because
-/// of the cross join: by itself it goes through all cases in the order of the groups.
-macro_rules! sums_sqlite {
-    () => {
-        "WITH cycles AS MATERIALIZED (
-            SELECT b.id, b.contract_id, b.placed_on,
-                   min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day')) AS cycle_end
-            FROM batches b WHERE b.placed_on BETWEEN $1 AND $2 AND b.revealed_at_ms IS NOT NULL),
-           barred AS MATERIALIZED (
-            SELECT k.id FROM bars x JOIN debtors d ON d.person_id = x.subject_id JOIN cases k ON k.debtor_id = d.id
-            WHERE x.scope = 'person' AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL
-                  AND (x.client_id IS NULL OR x.client_id = k.client_id)
-            UNION SELECT subject_id FROM bars WHERE scope = 'case' AND kind IN ('deceased', 'suspected_fraud')
-                                                   AND lifted_at_ms IS NULL),
-           counted AS (
-            SELECT k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.cycle_end,
-                   CASE WHEN k.id IN (SELECT id FROM barred) THEN 1 ELSE 0 END AS deducted,
-                   (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                    WHERE r.case_id = k.id AND r.currency = k.currency
-                          AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end) AS repaid_e4
-            FROM cycles y CROSS JOIN cases k
-            WHERE k.batch_id = y.id AND k.revealed_at_ms IS NOT NULL AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4))
-      SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
-             CAST(SUM(deducted) AS BIGINT) AS deducted_cases,
-             CAST(SUM(CASE WHEN deducted = 1 THEN placed_e4 ELSE 0 END) AS BIGINT) AS deducted_e4,
-             CAST(SUM(CASE WHEN deducted = 1 THEN 0 ELSE repaid_e4 END) AS BIGINT) AS repaid_e4,
-             COUNT(CASE WHEN deducted = 0 AND cycle_end > $3 THEN 1 END) AS running
-      FROM counted
-      GROUP BY client_id, contract_id, bucket, currency"
-    };
-}
-
-/// The same for PostgreSQL, which adds up the repayments of all cases at once. Cases that are placed together mostly have
-/// ids that follow each other: their range lets it read that stretch of `repayments_case` in one go. A debtor's client is
-/// that of his cases.
-macro_rules! sums_postgres {
-    () => {
-        "WITH cycles AS MATERIALIZED (
-            SELECT b.id, b.contract_id, b.placed_on,
-                   to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD') AS cycle_end
+/// `$3`: today; `$4`: client, 0 for all; `$repaid`: what came back of a case `k` within the cycle `y`. Cases are read from
+/// `cases_batch` alone. SQLite reads the batches first only because of the cross join: by itself it goes through all cases
+/// in the order of the groups.
+macro_rules! sums {
+    ($repaid:literal) => {
+        concat!(
+            "WITH cycles AS MATERIALIZED (
+            SELECT b.id, b.contract_id, b.placed_on, b.cycle_end_on
             FROM batches b WHERE b.placed_on BETWEEN $1 AND $2 AND b.revealed_at_ms IS NOT NULL),
            dead AS MATERIALIZED (
             SELECT d.id FROM bars x JOIN debtors d ON d.person_id = x.subject_id
             WHERE x.scope = 'person' AND x.kind = 'deceased' AND x.lifted_at_ms IS NULL
                   AND (x.client_id IS NULL OR x.client_id = d.client_id)),
-           placed AS MATERIALIZED (
-            SELECT k.id, k.client_id, y.contract_id, k.bucket, k.currency, k.placed_e4, y.placed_on, y.cycle_end,
+           counted AS (
+            SELECT k.client_id, y.contract_id, k.bucket, k.currency,
                    CASE WHEN k.debtor_id IN (SELECT id FROM dead)
                              OR k.id IN (SELECT subject_id FROM bars WHERE scope = 'case' AND lifted_at_ms IS NULL
                                                                            AND kind IN ('deceased', 'suspected_fraud'))
-                        THEN 1 ELSE 0 END AS deducted
+                        THEN 1 ELSE 0 END AS deducted,
+                   COUNT(*) AS cases, SUM(k.placed_e4) AS placed_e4,
+                   SUM(",
+            $repaid,
+            ") AS repaid_e4, COUNT(CASE WHEN y.cycle_end_on > $3 THEN 1 END) AS running
             FROM cycles y CROSS JOIN cases k
-            WHERE k.batch_id = y.id AND k.revealed_at_ms IS NOT NULL AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4)),
-           repaid AS MATERIALIZED (
-            SELECT k.client_id, k.contract_id, k.bucket, k.currency, CAST(SUM(r.amount_e4) AS BIGINT) AS repaid_e4
-            FROM placed k JOIN repayments r ON r.case_id = k.id AND r.currency = k.currency
-                 AND r.paid_on >= k.placed_on AND r.paid_on < k.cycle_end
-            WHERE k.deducted = 0 AND r.case_id BETWEEN (SELECT MIN(id) FROM placed) AND (SELECT MAX(id) FROM placed)
-            GROUP BY k.client_id, k.contract_id, k.bucket, k.currency)
-      SELECT p.client_id, p.contract_id, p.bucket, p.currency, p.cases, p.placed_e4, p.deducted_cases, p.deducted_e4,
-             COALESCE(r.repaid_e4, 0) AS repaid_e4, p.running
-      FROM (SELECT client_id, contract_id, bucket, currency, COUNT(*) AS cases, CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
-                   CAST(SUM(deducted) AS BIGINT) AS deducted_cases,
-                   CAST(SUM(CASE WHEN deducted = 1 THEN placed_e4 ELSE 0 END) AS BIGINT) AS deducted_e4,
-                   COUNT(CASE WHEN deducted = 0 AND cycle_end > $3 THEN 1 END) AS running
-            FROM placed
-            GROUP BY client_id, contract_id, bucket, currency) AS p
-           LEFT JOIN repaid r ON r.client_id = p.client_id AND COALESCE(r.contract_id, 0) = COALESCE(p.contract_id, 0)
-                AND r.bucket = p.bucket AND r.currency = p.currency"
+            WHERE k.batch_id = y.id AND k.revealed_at_ms IS NOT NULL AND (CAST($4 AS BIGINT) = 0 OR k.client_id = $4)
+            GROUP BY k.client_id, y.contract_id, k.bucket, k.currency, deducted)
+      SELECT client_id, contract_id, bucket, currency, CAST(SUM(cases) AS BIGINT) AS cases,
+             CAST(SUM(placed_e4) AS BIGINT) AS placed_e4,
+             CAST(SUM(CASE WHEN deducted = 1 THEN cases ELSE 0 END) AS BIGINT) AS deducted_cases,
+             CAST(SUM(CASE WHEN deducted = 1 THEN placed_e4 ELSE 0 END) AS BIGINT) AS deducted_e4,
+             CAST(SUM(CASE WHEN deducted = 1 THEN 0 ELSE repaid_e4 END) AS BIGINT) AS repaid_e4,
+             CAST(SUM(CASE WHEN deducted = 1 THEN 0 ELSE running END) AS BIGINT) AS running
+      FROM counted
+      GROUP BY client_id, contract_id, bucket, currency"
+        )
     };
 }
 
 /// Every step of the report in one statement: sums, terms, standing, fee.
 macro_rules! whole {
-    ($sums:expr) => {
+    ($repaid:literal) => {
         concat!(
             "SELECT client, contract, bucket, currency, cases, running, placed_e4 / 10000.0 AS placed, deducted_cases,
        deducted_e4 / 10000.0 AS deducted, repaid_e4 / 10000.0 AS repaid,
@@ -101,41 +64,24 @@ FROM (SELECT s.*, CASE WHEN base_bp IS NULL OR notified_e4 <= 0 THEN ''
       FROM (SELECT c.code AS client, COALESCE(o.code, '') AS contract, f.bucket, f.currency, f.cases, f.running, f.placed_e4,
                    f.deducted_cases, f.deducted_e4, f.repaid_e4, f.placed_e4 - f.deducted_e4 AS notified_e4,
                    t.base_bp, t.minimum_bp, t.fee_bp, t.reduced_bp
-            FROM (", $sums, ") AS f
+            FROM (", sums!($repaid), ") AS f
                  JOIN clients c ON c.id = f.client_id LEFT JOIN contracts o ON o.id = f.contract_id
                  LEFT JOIN contract_tiers t ON t.contract_id = f.contract_id AND t.bucket = f.bucket) AS s) AS report"
         )
     };
 }
 
-const ACT: &str = "add up what was placed and what came back";
-const SQLITE: [Sql; 2] = [
-    Sql {
-        act: ACT,
-        text: sums_sqlite!(),
-    },
-    Sql {
-        act: ACT,
-        text: whole!(sums_sqlite!()),
-    },
-];
-const POSTGRES: [Sql; 2] = [
-    Sql {
-        act: ACT,
-        text: sums_postgres!(),
-    },
-    Sql {
-        act: ACT,
-        text: whole!(sums_postgres!()),
-    },
-];
+statements! {
+    PLACED("add up what was placed and what came back") = sums!("k.cycle_repaid_e4");
+    RECOUNT("add up what was placed and what came back") = whole!(
+        "(SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                    WHERE r.case_id = k.id AND r.currency = k.currency
+                          AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end_on)");
+}
 
-/// The sums, and the whole report in one statement for people who run it by themselves.
-pub(crate) const fn statements(dialect: Dialect) -> &'static [Sql; 2] {
-    match dialect {
-        Dialect::Sqlite => &SQLITE,
-        Dialect::Postgres => &POSTGRES,
-    }
+/// The whole report in one statement for people who run it by themselves, added up from the repayments.
+pub(crate) const fn recount() -> &'static str {
+    RECOUNT.text
 }
 
 /// Which placements.
@@ -185,8 +131,7 @@ pub struct Placed {
 
 /// What was placed from day to day, and what came back of it.
 pub async fn placed(tx: &mut Tx, placements: &Placements) -> Result<Vec<Placed>> {
-    let [sums, _] = statements(tx.dialect());
-    let rows = tx.fetch_all(sums, placements.args()).await?;
+    let rows = tx.fetch_all(&PLACED, placements.args()).await?;
     rows.iter()
         .map(|row| {
             Ok(Placed {

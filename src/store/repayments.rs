@@ -18,12 +18,30 @@ statements! {
          ON CONFLICT (client_id, reference) DO NOTHING";
     TAKE_OFF("take a repayment off the balance") =
         "UPDATE cases SET repaid_e4 = repaid_e4 + $2,
+                cycle_repaid_e4 = cycle_repaid_e4 +
+                    CASE WHEN EXISTS (SELECT 1 FROM batches b WHERE b.id = cases.batch_id
+                                      AND b.placed_on <= $3 AND b.cycle_end_on > $3) THEN $2 ELSE 0 END,
                 balance_e4 = CASE WHEN balance_on >= $3 THEN balance_e4 ELSE balance_e4 - $2 END
          WHERE id = $1
          RETURNING balance_e4, CAST(CASE WHEN balance_on >= $3 THEN 1 ELSE 0 END AS BIGINT) AS in_balance";
     SETTLES("note that a repayment settled the case") =
         "UPDATE repayments SET settles = 1
          WHERE reference = $2 AND client_id = (SELECT client_id FROM cases WHERE id = $1)";
+    RECOUNTED("add up the repayments of cases") =
+        "SELECT k.id, k.repaid_e4, k.cycle_repaid_e4,
+                (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r WHERE r.case_id = k.id) AS all_e4,
+                (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                 WHERE r.case_id = k.id AND r.paid_on >= b.placed_on AND r.paid_on < b.cycle_end_on) AS cycle_e4
+         FROM cases k JOIN batches b ON b.id = k.batch_id WHERE k.id > $1 ORDER BY k.id LIMIT $2";
+    LOCK("add up the repayments of a case") = "UPDATE cases SET repaid_e4 = repaid_e4 WHERE id = $1";
+    ADD_UP("add up the repayments of a case") =
+        "UPDATE cases SET
+             repaid_e4 = (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r WHERE r.case_id = cases.id),
+             cycle_repaid_e4 =
+                 (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                  WHERE r.case_id = cases.id AND r.paid_on >= (SELECT b.placed_on FROM batches b WHERE b.id = cases.batch_id)
+                        AND r.paid_on < (SELECT b.cycle_end_on FROM batches b WHERE b.id = cases.batch_id))
+         WHERE id = $1";
     OF_CASE("list the repayments of a case") =
         "SELECT reference, amount_e4, currency, paid_on, settles FROM repayments WHERE case_id = $1 ORDER BY id";
     LIST("list the repayments") =
@@ -117,6 +135,46 @@ pub async fn enter(
         settled,
         in_balance,
     })
+}
+
+/// What came back of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repaid {
+    /// The case.
+    pub case: CaseId,
+    /// All of it, in ten-thousandths.
+    pub all_e4: i64,
+    /// Of that, what was paid within the cycle of its batch.
+    pub cycle_e4: i64,
+}
+
+/// What is stored with cases and what their repayments add up to, of so many cases after an id, in the order of their ids.
+pub async fn recounted(tx: &mut Tx, after: i64, most: i64) -> Result<Vec<(Repaid, Repaid)>> {
+    tx.fetch_all(&RECOUNTED, args![after, most])
+        .await?
+        .iter()
+        .map(|row| {
+            let case = CaseId::new(row.get("id")?);
+            let stored = Repaid {
+                case,
+                all_e4: row.get("repaid_e4")?,
+                cycle_e4: row.get("cycle_repaid_e4")?,
+            };
+            let recounted = Repaid {
+                case,
+                all_e4: row.get("all_e4")?,
+                cycle_e4: row.get("cycle_e4")?,
+            };
+            Ok((stored, recounted))
+        })
+        .collect()
+}
+
+/// Makes the sums of a case what its repayments add up to. The case is locked by a statement of its own first, so that the
+/// second sees whatever was entered before it.
+pub(crate) async fn add_up(tx: &mut Tx, case: CaseId) -> Result<()> {
+    tx.execute(&LOCK, args![case]).await?;
+    tx.execute(&ADD_UP, args![case]).await.map(drop)
 }
 
 /// A repayment that is on file.

@@ -143,15 +143,15 @@ impl<'a> Import<'a> {
         let lot = match batch {
             Some(code) if self.template.kind == Kind::Cases => {
                 let case_type = &self.template.case_type;
-                let day = self.placed.day().to_string();
+                let day = self.placed.day();
                 let lot =
-                    batches::ensure_hidden(&mut tx, self.client.id, code, case_type, &day, now_ms)
+                    batches::ensure_hidden(&mut tx, self.client.id, code, case_type, day, now_ms)
                         .await?;
                 match (&lot.placed_on, self.placed) {
-                    (Some(known), Placed::Told(_)) if *known != day => {
+                    (Some(known), Placed::Told(_)) if *known != day.to_string() => {
                         return Err(ImportError::Placed(known.clone()));
                     }
-                    (None, _) => batches::place(&mut tx, lot.id, &day).await?,
+                    (None, _) => batches::place(&mut tx, lot.id, day).await?,
                     (Some(_), _) => {}
                 }
                 Some(lot)

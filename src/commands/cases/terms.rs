@@ -182,7 +182,7 @@ pub(super) async fn run(
             let mut tx = context.db.begin().await?;
             let client = client(&mut tx, &code).await?;
             let lot = lot(&mut tx, &client, &batch).await?;
-            batches::place(&mut tx, lot.id, &on.to_string()).await?;
+            batches::place(&mut tx, lot.id, on).await?;
             let access = Access {
                 at_ms: now_ms,
                 actor: ACTOR,

@@ -1,17 +1,16 @@
 //! Agents' days: when each came and went, how long he was logged in, ready, talking, in wrap-up and on break, by reason of
 //! the break.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{Body, ReportError, Within, heads, number, share};
 use crate::{
     export::Cell,
-    ids::AgentId,
     store::{
         Tx,
-        agent_days::{self, Spent},
+        agent_days::{self, Worked},
         agent_states::Doing,
         sql::literal,
         teams,
@@ -21,35 +20,7 @@ use crate::{
 /// Reasons of breaks that get a column; the rest is in the sum of breaks only.
 const MOST_REASONS: usize = 16;
 
-/// Time by state, of an agent's day or of a team's period.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Worked {
-    pub ready_ms: i64,
-    pub reserved_ms: i64,
-    pub talk_ms: i64,
-    pub wrap_up_ms: i64,
-    pub break_ms: i64,
-    /// Stretches of talk that ended.
-    pub talks: i64,
-}
-
 impl Worked {
-    pub(super) fn add(&mut self, spent: &Spent) {
-        let sum = match spent.state.parse() {
-            Ok(Doing::Ready) => &mut self.ready_ms,
-            Ok(Doing::Reserved) => &mut self.reserved_ms,
-            Ok(Doing::Talk) => {
-                self.talks += spent.spans;
-                &mut self.talk_ms
-            }
-            Ok(Doing::WrapUp) => &mut self.wrap_up_ms,
-            Ok(Doing::Break) => &mut self.break_ms,
-            // The database knows no other.
-            Err(_) => return,
-        };
-        *sum += spent.ms;
-    }
-
     pub(super) fn logged_in_ms(&self) -> i64 {
         self.ready_ms + self.reserved_ms + self.talk_ms + self.wrap_up_ms + self.break_ms
     }
@@ -64,35 +35,29 @@ impl Worked {
 pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, ReportError> {
     let members = teams::members(tx).await?;
     let codes: HashMap<_, _> = members.into_iter().map(|m| (m.agent, m.code)).collect();
-    let mut sheets = BTreeMap::<(String, String), (Worked, BTreeMap<String, i64>)>::new();
+    let mut sheets = agent_days::sheets(tx, within.from_text, within.to_text).await?;
+    sheets.sort_by(|a, b| (&a.date, codes.get(&a.agent)).cmp(&(&b.date, codes.get(&b.agent))));
+    let mut breaks = HashMap::<_, Vec<(String, i64)>>::new();
     let mut reasons = BTreeMap::<String, i64>::new();
-    for spent in agent_days::read(tx, within.from_text, within.to_text, None).await? {
-        // What a rebuild brought down to nothing.
-        if spent.spans == 0 && spent.ms == 0 {
-            continue;
-        }
-        let code = codes.get(&spent.agent).cloned().unwrap_or_default();
-        let (worked, breaks) = sheets.entry((spent.date.clone(), code)).or_default();
-        worked.add(&spent);
-        if spent.state == Doing::Break.as_str() {
-            *breaks.entry(spent.reason.clone()).or_default() += spent.ms;
-            *reasons.entry(spent.reason).or_default() += spent.ms;
-        }
+    for (day, reason, ms) in agent_days::breaks(tx, within.from_text, within.to_text).await? {
+        *reasons.entry(reason.clone()).or_default() += ms;
+        breaks.entry(day).or_default().push((reason, ms));
     }
-    let present = present(tx, &sheets, &codes, within).await?;
     let mut most: Vec<_> = reasons.into_iter().collect();
     most.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
     let left_out = most.len().saturating_sub(MOST_REASONS);
     most.truncate(MOST_REASONS);
     let mut reasons: Vec<String> = most.into_iter().map(|(reason, _)| reason).collect();
     reasons.sort();
-    let rows = sheets.into_iter().map(|((date, agent), (worked, breaks))| {
-        let at = present.get(&(date.clone(), agent.clone()));
-        let (came, went) = at.copied().unwrap_or_default();
-        let day = date.parse().ok();
+    let rows = sheets.into_iter().map(|sheet| {
+        let worked = sheet.worked;
+        let came = sheet.present.map(|present| present.came_ms);
+        let went = sheet.present.map(|present| present.went_ms);
+        let day = sheet.date.parse().ok();
+        let code = codes.get(&sheet.agent).cloned().unwrap_or_default();
         let mut row = vec![
-            Cell::Text(date),
-            Cell::Text(agent),
+            Cell::Text(sheet.date.clone()),
+            Cell::Text(code),
             Cell::Text(clock(came, day, within.zone)),
             Cell::Text(clock(went, day, within.zone)),
             Cell::Int(worked.logged_in_ms()),
@@ -106,8 +71,13 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
             number(came),
             number(went),
         ];
-        let spent = |reason| Cell::Int(breaks.get(reason).copied().unwrap_or(0));
-        row.extend(reasons.iter().map(spent));
+        let breaks = breaks
+            .remove(&(sheet.date, sheet.agent))
+            .unwrap_or_default();
+        row.extend(reasons.iter().map(|reason| {
+            let spent = breaks.iter().find(|(of, _)| of == reason);
+            Cell::Int(spent.map_or(0, |(_, ms)| *ms))
+        }));
         row
     });
     let mut notes = vec![
@@ -149,31 +119,6 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repor
     })
 }
 
-/// When who came and went, by day and code.
-type Present = HashMap<(String, String), (Option<i64>, Option<i64>)>;
-
-async fn present<T>(
-    tx: &mut Tx,
-    sheets: &BTreeMap<(String, String), T>,
-    codes: &HashMap<AgentId, String>,
-    within: &Within<'_>,
-) -> Result<Present, ReportError> {
-    let dates: BTreeSet<&String> = sheets.keys().map(|(date, _)| date).collect();
-    let mut present = Present::new();
-    for date in dates {
-        let day: Option<Date> = date.parse().ok();
-        let begin = day.and_then(|day| agent_days::midnight(day, within.zone));
-        let next = day.and_then(|day| day.tomorrow().ok());
-        let end = next.and_then(|next| agent_days::midnight(next, within.zone));
-        let Some(span) = begin.zip(end) else { continue };
-        for (agent, came, went) in agent_days::presence(tx, date, span).await? {
-            let code = codes.get(&agent).cloned().unwrap_or_default();
-            present.insert((date.clone(), code), (came, went));
-        }
-    }
-    Ok(present)
-}
-
 /// An instant as the clock of the day shows it; the midnight after it is 24:00:00.
 fn clock(at_ms: Option<i64>, day: Option<Date>, zone: &TimeZone) -> String {
     let at = at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -207,14 +152,11 @@ fn sql(reasons: &[String], within: &Within<'_>) -> Result<String, ReportError> {
             ))
         ));
     }
-    let [came, went] = agent_days::CAME_AND_WENT;
     Ok(format!(
-        "{}SELECT w.on_date AS date, g.code AS agent, {}, w.talks,
-       {came} AS came_ms,
-       {went} AS went_ms{shown}
-FROM (SELECT s.on_date, s.agent_id, {}{sums}
+        "{}SELECT w.on_date AS date, g.code AS agent, {}, w.talks, w.came_ms, w.went_ms{shown}
+FROM (SELECT s.on_date, s.agent_id, MIN(s.from_ms) AS came_ms, MAX(s.until_ms) AS went_ms, {}{sums}
       FROM stretches s
-      GROUP BY s.on_date, s.agent_id) AS w JOIN days d ON d.on_date = w.on_date JOIN agents g ON g.id = w.agent_id
+      GROUP BY s.on_date, s.agent_id) AS w JOIN agents g ON g.id = w.agent_id
 ORDER BY w.on_date{collate}, g.code{collate}",
         stretches(within)?,
         COLUMNS,
@@ -250,8 +192,8 @@ pub(super) fn sums_of_states() -> String {
     )
 }
 
-/// `WITH … stretches(on_date, agent_id, state, reason, ms, ended)`: what agents did, cut at the midnights of the period.
-/// The midnights are written out, for SQLite knows no time zones.
+/// `WITH … stretches(on_date, agent_id, state, reason, from_ms, until_ms, ms, ended)`: what agents did, cut at the midnights
+/// of the period. The midnights are written out, for SQLite knows no time zones.
 pub(super) fn stretches(within: &Within<'_>) -> Result<String, ReportError> {
     let mut days = Vec::new();
     let beyond = || ReportError::Unfit("these days are beyond the calendar".into());
@@ -264,12 +206,13 @@ pub(super) fn stretches(within: &Within<'_>) -> Result<String, ReportError> {
     }
     Ok(format!(
         "WITH days(on_date, from_ms, until_ms) AS (VALUES {}),
-     stretches AS (
+     pieces AS (
         SELECT d.on_date, s.agent_id, s.state, s.reason,
-               CASE WHEN s.until_ms < d.until_ms THEN s.until_ms ELSE d.until_ms END
-                   - CASE WHEN s.from_ms > d.from_ms THEN s.from_ms ELSE d.from_ms END AS ms,
+               CASE WHEN s.from_ms > d.from_ms THEN s.from_ms ELSE d.from_ms END AS from_ms,
+               CASE WHEN s.until_ms < d.until_ms THEN s.until_ms ELSE d.until_ms END AS until_ms,
                CASE WHEN s.until_ms <= d.until_ms THEN 1 ELSE 0 END AS ended
-        FROM days d JOIN agent_states s ON s.until_ms > d.from_ms AND s.from_ms < d.until_ms AND s.until_ms > s.from_ms)\n",
+        FROM days d JOIN agent_states s ON s.until_ms > d.from_ms AND s.from_ms < d.until_ms AND s.until_ms > s.from_ms),
+     stretches AS (SELECT p.*, p.until_ms - p.from_ms AS ms FROM pieces p)\n",
         days.join(",\n                                                   ")
     ))
 }

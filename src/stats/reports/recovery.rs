@@ -108,7 +108,6 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
             key.into_iter().chain(rest).collect()
         });
     let collate = within.collate();
-    let [_, whole] = recovery::statements(within.dialect);
     Ok(Body {
         heads: heads(&[
             "client",
@@ -145,7 +144,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         sql: format!(
             "{}\nORDER BY client{collate}, contract{collate}, CASE bucket WHEN 'to_90' THEN 1 WHEN 'to_180' THEN 2 \
              WHEN 'to_360' THEN 3 WHEN 'above_360' THEN 4 ELSE 5 END, currency{collate}",
-            filled(whole.text, &placements.args())
+            filled(recovery::recount(), &placements.args())
         ),
     })
 }

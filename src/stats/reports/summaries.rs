@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    Body, ReportError, Within, calls,
-    day_sheet::{self, Worked},
-    heads, number, with_interval,
-};
+use super::{Body, ReportError, Within, calls, day_sheet, heads, number, with_interval};
 use crate::{
     export::Cell,
     stats::{report::wilson, rollup::Sums},
     store::{
-        Tx, agent_days, clients as client_list,
+        Tx,
+        agent_days::{self, Worked},
+        clients as client_list,
         figures::Axis,
         promises::{self, Due},
         receipts,
@@ -36,7 +34,7 @@ const WORK: [&str; 8] = [
 struct Team {
     calls: Sums,
     worked: Worked,
-    agents: std::collections::BTreeSet<crate::ids::AgentId>,
+    agents: i64,
 }
 
 pub(super) async fn teams(tx: &mut Tx, within: &Within<'_>) -> Result<Body, ReportError> {
@@ -51,21 +49,18 @@ pub(super) async fn teams(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Repo
         .into_iter()
         .map(|m| (m.agent, m.team_code.unwrap_or_default()))
         .collect();
-    for spent in agent_days::totals(tx, within.from_text, within.to_text).await? {
-        if spent.spans == 0 && spent.ms == 0 {
-            continue;
-        }
-        let team = teams.get(&spent.agent).cloned().unwrap_or_default();
+    for (agent, worked) in agent_days::totals(tx, within.from_text, within.to_text).await? {
+        let team = teams.get(&agent).cloned().unwrap_or_default();
         let line = lines.entry(team).or_default();
-        line.worked.add(&spent);
-        line.agents.insert(spent.agent);
+        line.worked += worked;
+        line.agents += 1;
     }
     let rows = lines.into_iter().map(|(team, line)| {
         let mut row = vec![Cell::Text(team)];
         row.extend(calls::cells(&line.calls));
         let w = line.worked;
         row.extend([
-            Cell::Int(i64::try_from(line.agents.len()).unwrap_or(i64::MAX)),
+            Cell::Int(line.agents),
             Cell::Int(w.logged_in_ms()),
             Cell::Int(w.ready_ms),
             Cell::Int(w.reserved_ms),

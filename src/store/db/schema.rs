@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(8, "rules of nodes", "0008_rules_of_nodes.sql"),
     migration!(9, "imports", "0009_imports.sql"),
     migration!(10, "figures of clients", "0010_figures_of_clients.sql"),
+    migration!(11, "kept sums", "0011_kept_sums.sql"),
 ];
 
 /// The schema of one database; `text` picks from SQLite's and PostgreSQL's.

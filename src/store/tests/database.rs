@@ -75,7 +75,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         number_faults::STATEMENTS,
         receipts::STATEMENTS,
         recordings::STATEMENTS,
-        recovery::statements(dialect),
+        recovery::STATEMENTS,
         repayments::STATEMENTS,
         &repayments::texts(),
         report_schedules::STATEMENTS,

@@ -7,7 +7,7 @@ use super::super::{
     batches,
     contact_points::Target,
     contracts::{self, Tier},
-    receipts,
+    receipts, repayments,
     sql::Sql,
     teams,
 };
@@ -245,7 +245,9 @@ async fn money(test: &Test, house: &House) {
         .enumerate()
     {
         let lot = batch(&mut tx, house.targets[n].client).await;
-        batches::place(&mut tx, lot, placed_on).await.unwrap();
+        batches::place(&mut tx, lot, placed_on.parse().unwrap())
+            .await
+            .unwrap();
     }
     // The first client's cycle ends on the last of November, the thirtieth.
     let days = [
@@ -259,14 +261,16 @@ async fn money(test: &Test, house: &House) {
     for (c, target) in house.targets.iter().enumerate() {
         for (d, paid_on) in days.iter().enumerate() {
             n += 1;
-            let text = format!(
-                "INSERT INTO repayments (client_id, case_id, reference, amount_e4, currency, paid_on, settles, created_at_ms)
-                 VALUES ({}, {}, 'R{n}', {}, 'CNY', '{paid_on}', 0, 0)",
-                target.client,
-                target.case,
-                [100_001, 250_000, 610_000, 40_000, 300_000][(c + d) % 5]
-            );
-            run(&mut tx, text).await;
+            let new = repayments::NewRepayment {
+                reference: format!("R{n}"),
+                amount_e4: [100_001, 250_000, 610_000, 40_000, 300_000][(c + d) % 5],
+                currency: "CNY".into(),
+                paid_on: (*paid_on).into(),
+                settles: false,
+            };
+            repayments::enter(&mut tx, target.case, &new, None, "test", 0)
+                .await
+                .unwrap();
         }
         for (m, on) in ["2026-11-29", "2026-12-01", "2026-12-20"]
             .iter()
@@ -274,9 +278,9 @@ async fn money(test: &Test, house: &House) {
         {
             let agent = house.agents[(c + m) % 3];
             let text = format!(
-                "INSERT INTO notes (case_id, client_id, relation, agent_id, state, promise_e4, promise_on, local_date,
+                "INSERT INTO notes (case_id, client_id, relation, agent_id, state, promise_e4, promise_currency, promise_on, local_date,
                                     started_at_ms, changed_at_ms)
-                 VALUES ({}, {}, 'debtor', {agent}, '{}', {}, '{on}', '2026-11-{}', {c}, 0)",
+                 VALUES ({}, {}, 'debtor', {agent}, '{}', {}, 'CNY', '{on}', '2026-11-{}', {c}, 0)",
                 target.case,
                 target.client,
                 if c == 11 { "draft" } else { "final" },

@@ -1,7 +1,9 @@
 //! Every report of the catalogue on both databases: its own query gives its rows, and what it shows was worked out by hand.
 
 use super::super::{
+    batches,
     figures::{Axis, Over},
+    repayments,
     sql::Sql,
     users::Scope,
 };
@@ -17,7 +19,7 @@ use crate::{
         report::wilson,
         reports::{self, Asked, COMPUTED, Frame, Name, Report, ReportError},
     },
-    store::Tx,
+    store::{Dialect, Tx},
 };
 
 /// Everything from the first day on, seen on the tenth of December.
@@ -380,23 +382,71 @@ on_both! {
         let house = house(&test).await;
         let mut tx = test.db.read().await.unwrap();
         let report = read(&mut tx, &house, &asked(Name::Recovery), &Scope::All).await.unwrap();
-        let line = |client: &str, bucket: &str| {
+        let line = |report: &Report, client: &str, bucket: &str| {
             let n = report.rows.iter().position(|row| row[0] == Cell::Text(client.into()) && row[2] == Cell::Text(bucket.into()));
             report.rows[n.unwrap()][4..].iter().map(Cell::shown).collect::<Vec<_>>()
         };
         // The first client placed on 31 August: to 29 November counts, the thirtieth is the first day after the cycle.
         // Case 0 is deceased's: deducted, with what came back.
-        assert_eq!(line("o'bank", "to_90"), ["1", "0", "100.00", "1", "100.00", "0.00", "", "0.8500", "0.6000", "", ""]);
+        assert_eq!(line(&report, "o'bank", "to_90"), ["1", "0", "100.00", "1", "100.00", "0.00", "", "0.8500", "0.6000", "", ""]);
         // Case 9: 100,001 and 250,000 of 1,090,000, 32.1 %: reduced, and the contract says no reduced fee.
-        assert_eq!(line("o'bank", "to_180"), ["1", "0", "109.00", "0", "0.00", "35.0001", "0.3211", "0.6500", "0.3000", "reduced", ""]);
+        assert_eq!(line(&report, "o'bank", "to_180"), ["1", "0", "109.00", "0", "0.00", "35.0001", "0.3211", "0.6500", "0.3000", "reduced", ""]);
         // Case 6: its bar was lifted; 610,000 and 40,000 of 1,060,000, 61.3 %: the base rate of above_360 is reached.
-        assert_eq!(line("o'bank", "above_360"), ["1", "0", "106.00", "0", "0.00", "65.00", "0.6132", "0.4000", "0.0500", "full", "18.525"]);
+        assert_eq!(line(&report, "o'bank", "above_360"), ["1", "0", "106.00", "0", "0.00", "65.00", "0.6132", "0.4000", "0.0500", "full", "18.525"]);
         // The second client's cycle still runs. Case 4: 610,000 and 40,000 of 1,040,000, 62.5 %: 13.33 % of that is the fee.
-        assert_eq!(line("Zbank", "to_90"), ["1", "1", "104.00", "0", "0.00", "65.00", "0.6250", "0.8500", "0.6000", "reduced", "8.6645"]);
+        assert_eq!(line(&report, "Zbank", "to_90"), ["1", "1", "104.00", "0", "0.00", "65.00", "0.6250", "0.8500", "0.6000", "reduced", "8.6645"]);
         // Case 1: dead for its own client; case 9 above is one of another client's.
-        assert_eq!(line("Zbank", "to_180")[3..7], ["1", "101.00", "0.00", ""]);
+        assert_eq!(line(&report, "Zbank", "to_180")[3..7], ["1", "101.00", "0.00", ""]);
         // The third has no contract.
         assert!(report.rows.iter().any(|row| row[0] == Cell::Text("abank".into()) && row[11] == Cell::Rate(None)));
+        tx.rollback().await.unwrap();
+        // The first client corrects the day: the cycle is another, and case 6 got 40,000, 300,000 and 100,001 in it.
+        let mut tx = test.db.begin().await.unwrap();
+        let lot = batches::of_client(&mut tx, house.targets[0].client).await.unwrap()[0];
+        batches::place(&mut tx, lot, jiff::civil::date(2026, 9, 30)).await.unwrap();
+        for (stored, recounted) in repayments::recounted(&mut tx, 0, 100).await.unwrap() {
+            assert_eq!(stored, recounted);
+        }
+        let report = read(&mut tx, &house, &asked(Name::Recovery), &Scope::All).await.unwrap();
+        let corrected = ["1", "1", "106.00", "0", "0.00", "44.0001", "0.4151", "0.4000", "0.0500", "full", "12.54"];
+        assert_eq!(line(&report, "o'bank", "above_360"), corrected);
+    }
+
+    async fn an_update_of_the_schema_keeps_the_sums_that_were_not_kept_before(test: Test) {
+        house(&test).await;
+        let mut tx = test.db.begin().await.unwrap();
+        let kept = async |tx: &mut Tx| {
+            let mut kept = Vec::new();
+            for text in [
+                "SELECT COALESCE(cycle_end_on, '') AS kept FROM batches ORDER BY id",
+                "SELECT CAST(cycle_repaid_e4 AS TEXT) AS kept FROM cases ORDER BY id",
+                "SELECT COALESCE(promise_currency, '') AS kept FROM notes ORDER BY id",
+            ] {
+                let rows = tx.fetch_all(&Sql { act: "read what is kept", text }, vec![]).await.unwrap();
+                kept.push(rows.iter().map(|row| row.get::<String>("kept").unwrap()).collect::<Vec<_>>());
+            }
+            kept
+        };
+        let before = kept(&mut tx).await;
+        assert!(before[0].contains(&"2026-11-30".to_owned()) && before[0].contains(&"2027-02-28".to_owned()), "{before:?}");
+        for text in [
+            "UPDATE batches SET cycle_end_on = NULL",
+            "UPDATE cases SET cycle_repaid_e4 = 0",
+            "UPDATE notes SET promise_currency = NULL",
+        ] {
+            tx.execute(&Sql { act: "forget", text }, vec![]).await.unwrap();
+        }
+        assert_ne!(kept(&mut tx).await, before);
+        let migration = match tx.dialect() {
+            Dialect::Sqlite => include_str!("../../../migrations/sqlite/0011_kept_sums.sql"),
+            Dialect::Postgres => include_str!("../../../migrations/postgres/0011_kept_sums.sql"),
+        };
+        let updates: Vec<&str> = migration.match_indices("\nUPDATE ").map(|(n, _)| migration[n..].split(';').next().unwrap()).collect();
+        assert_eq!(updates.len(), 3);
+        for text in updates {
+            tx.execute(&Sql { act: "migrate", text }, vec![]).await.unwrap();
+        }
+        assert_eq!(kept(&mut tx).await, before);
     }
 
     async fn an_account_of_some_clients_gets_their_reports_and_no_others(test: Test) {

@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, TestClock, TrustMode},
     ids::{AgentId, CallbackId, CaseId},
     policy::CaseState,
-    stats::{day_sheets, rebuild},
+    stats::{day_sheets, keeper, rebuild},
     store::{
         Tx,
         case_states::Act,
@@ -466,25 +466,49 @@ on_both! {
         for text in [
             "UPDATE rollup_agent_days SET ms = ms + 1 WHERE on_date = '2026-11-24'",
             "DELETE FROM rollup_agent_days WHERE state = 'talk'",
-            "INSERT INTO rollup_agent_days SELECT agent_id, '2026-11-27', state, 'ghost', spans, ms FROM rollup_agent_days
-             WHERE on_date = '2026-11-23'",
+            "INSERT INTO rollup_agent_days SELECT agent_id, '2026-11-27', state, 'ghost', spans, ms, came_ms, went_ms
+             FROM rollup_agent_days WHERE on_date = '2026-11-23'",
+            // As it was before there were these columns, and two that are too wide.
+            "UPDATE rollup_agent_days SET came_ms = NULL, went_ms = NULL WHERE on_date = '2026-11-23'",
+            "UPDATE rollup_agent_days SET came_ms = came_ms - 1, went_ms = went_ms + 1
+             WHERE on_date = '2026-11-25' AND state = 'ready'",
         ] {
             let mut tx = test.db.begin().await.unwrap();
             assert_eq!(tx.execute(&Sql { act: "plant a fault", text }, vec![]).await.unwrap(), 1, "{text}");
             tx.commit().await.unwrap();
         }
         let found = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
-        let found: Vec<_> = found.differences.iter().map(|d| (d.lacking.date.as_str(), d.lacking.spans, d.lacking.ms)).collect();
-        assert_eq!(found, [("2026-11-24", 0, -1), ("2026-11-25", 1, 60_000), ("2026-11-27", 0, -14 * HOUR_MS)]);
+        let found: Vec<_> = found.differences.iter().map(|d| (d.stored.date.as_str(), d.lacking().spans, d.lacking().ms)).collect();
+        let faults = [("2026-11-23", 0, 0), ("2026-11-24", 0, -1), ("2026-11-25", 0, 0), ("2026-11-25", 1, 60_000), ("2026-11-27", 0, -14 * HOUR_MS)];
+        assert_eq!(found, faults);
         let part = day_sheets::recount(&test.db, &zone, "2026-11-25", "2026-11-25").await.unwrap();
-        assert_eq!((part.days, part.differences.len()), (1, 1));
+        assert_eq!((part.days, part.differences.len()), (1, 2));
+        // What was never counted is not counted from its middle on.
+        let mut tx = test.db.begin().await.unwrap();
+        let since = change(Some(Doing::Break), 40 * HOUR_MS + 120_000);
+        agent_states::change(&mut tx, "n1", &[since], &zone).await.unwrap();
+        let from_ms = NOW_MS + HOUR_MS;
+        let span = agent_days::Span { agent: floor.agent, state: "ready".into(), reason: String::new(), from_ms, until_ms: from_ms + 1 };
+        agent_days::add(&mut tx, &[span], &zone).await.unwrap();
+        assert_eq!(agent_days::unknown(&mut tx).await.unwrap(), Some((DATE.to_owned(), DATE.to_owned())));
+        tx.commit().await.unwrap();
         let mut told = Vec::new();
         let done = rebuild::rebuild_agents_days(&test.db, all, &zone, "test", &clock, |day, rows| told.push((day.to_owned(), rows)))
             .await
             .unwrap();
-        assert_eq!((done.days, done.changed_days, done.rows, told.len()), (5, 3, 3, 5));
+        assert_eq!((done.days, done.changed_days, done.rows, told.len()), (5, 4, 5, 5));
         let agree = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
         assert_eq!(agree.differences, []);
+        // The daemon counts by itself what an update of the schema left open.
+        let mut tx = test.db.begin().await.unwrap();
+        prepare(&mut tx, "UPDATE rollup_agent_days SET came_ms = NULL, went_ms = NULL").await;
+        tx.commit().await.unwrap();
+        keeper::count_presence(&test.db, &clock, "n1", &zone).await.unwrap();
+        let agree = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
+        assert_eq!(agree.differences, []);
+        let mut tx = test.db.read().await.unwrap();
+        assert_eq!(agent_days::unknown(&mut tx).await.unwrap(), None);
+        tx.rollback().await.unwrap();
         // In another zone the days are others.
         let elsewhere = jiff::tz::TimeZone::get("America/New_York").unwrap();
         assert!(!day_sheets::recount(&test.db, &elsewhere, all.0, all.1).await.unwrap().differences.is_empty());

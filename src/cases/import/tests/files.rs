@@ -166,7 +166,7 @@ on_both! {
         let day = |text: &str| text.parse::<Date>().unwrap();
         let on_file = async |batch: &str| {
             let mut tx = test.db.begin().await.unwrap();
-            batches::ensure_hidden(&mut tx, client.id, batch, "", "1999-01-01", 0).await.unwrap().placed_on.unwrap()
+            batches::ensure_hidden(&mut tx, client.id, batch, "", jiff::civil::date(1999, 1, 1), 0).await.unwrap().placed_on.unwrap()
         };
         bring("B1", Placed::Told(day("2026-08-31"))).await.unwrap();
         bring("B2", placed()).await.unwrap();
