@@ -29,6 +29,12 @@ impl ThirdPartyRules {
         all_invalid || own.failures_in_a_row >= self.failures_in_a_row.max(1)
     }
 
+    /// Whether third parties are locked, as long as the debtor is in contact.
+    #[must_use]
+    pub fn locks(&self, own: &OwnNumbers) -> bool {
+        self.lock && !self.contact_is_lost(own)
+    }
+
     pub(super) fn refusal(&self, point: &ContactPointFacts, own: &OwnNumbers) -> Option<Reason> {
         if !point.relation.is_third_party() {
             return None;
@@ -37,7 +43,7 @@ impl ThirdPartyRules {
         if point.refused {
             return Some(Reason::ThirdPartyRefused);
         }
-        (self.lock && !self.contact_is_lost(own)).then_some(Reason::ThirdPartyLocked {
+        self.locks(own).then_some(Reason::ThirdPartyLocked {
             own_numbers: own.total,
             invalid: own.invalid,
             failures_in_a_row: own.failures_in_a_row,

@@ -23,12 +23,24 @@ use crate::{
         self, Db, Tx,
         access::{self, Access},
         clients,
+        contact_points::Target,
         rules::{self, Entry, OfNode},
     },
 };
 
 /// A daemon that gave no sign of life for so long is taken for ended: many rounds, and clocks that disagree a little.
 pub const LIVE_MS: i64 = 60_000;
+
+/// Why a call that was allowed may not begin any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    /// By the rules of now it would not be allowed.
+    #[error("other rules came into force, and by them it would not be allowed")]
+    OtherRules,
+    /// It is to a third party, and the debtor is not out of contact any more.
+    #[error("the debtor was reached, and third parties are locked again")]
+    DebtorInContact,
+}
 
 /// All rules of one moment, as decisions are made by them.
 #[derive(Debug)]
@@ -254,26 +266,35 @@ impl Rulebook {
         }
     }
 
-    /// Whether a call that rules of this hash allowed may still begin: the rules of its client are those, or judge the facts
-    /// of its receipt alike and within no narrower bounds.
+    /// Why a call that rules of this hash allowed may not begin any more: the rules of its client are others, and judge the
+    /// facts of its receipt otherwise or within narrower bounds; or it is to a third party, and the debtor was reached
+    /// meanwhile.
     ///
     /// # Errors
     /// The database.
-    pub async fn still_allow(
+    pub async fn objection(
         &self,
         tx: &mut Tx,
         call: CallId,
-        client: &str,
+        target: &Target,
         allowed_by: &str,
-    ) -> store::Result<bool> {
+    ) -> store::Result<Option<Objection>> {
         let now = self.now();
-        let set = now.of(client);
-        if set.sha256 == allowed_by {
-            return Ok(true);
+        let set = now.of(&target.client_code);
+        if set.sha256 != allowed_by {
+            let receipt = store::receipts::of_call(tx, call).await?;
+            let judged = receipt.and_then(|receipt| replay_against(&receipt.body, &set.rules).ok());
+            if !judged.is_some_and(|judged| judged.still_holds()) {
+                return Ok(Some(Objection::OtherRules));
+            }
         }
-        let receipt = store::receipts::of_call(tx, call).await?;
-        let judged = receipt.and_then(|receipt| replay_against(&receipt.body, &set.rules).ok());
-        Ok(judged.is_some_and(|judged| judged.still_holds()))
+        if target.relation.is_third_party() {
+            let own = store::facts::own_numbers(tx, target.person).await?;
+            if set.rules.third_party.locks(&own) {
+                return Ok(Some(Objection::DebtorInContact));
+            }
+        }
+        Ok(None)
     }
 
     /// The files as they are now; what is wrong with them is remembered.

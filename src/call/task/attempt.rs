@@ -18,7 +18,7 @@ const CLOSE_REMIND: Duration = Duration::from_secs(60);
 impl CallTask {
     pub(super) fn mark_seizure(&mut self) {
         let (floor, call) = (self.floor.clone(), self.call);
-        let (client, allowed_by) = (self.target.client_code.clone(), self.rules_sha256.clone());
+        let (target, allowed_by) = (self.target.clone(), self.rules_sha256.clone());
         self.work.spawn(async move {
             // Since the decision the clock may have jumped; then nobody knows any more whether the window is open.
             if let ClockTrust::Untrusted { why } = floor.clock.trust() {
@@ -27,20 +27,20 @@ impl CallTask {
             }
             let marked = async {
                 let mut tx = floor.db.begin_deciding().await?;
-                if !floor.rules.still_allow(&mut tx, call, &client, &allowed_by).await? {
-                    return tx.rollback().await.map(|()| None);
+                if let Some(why) = floor.rules.objection(&mut tx, call, &target, &allowed_by).await? {
+                    return tx.rollback().await.map(|()| Err(why));
                 }
                 let seizure = store::attempts::mark_seizure(&mut tx, call, floor.clock.wall_ms()).await?;
-                tx.commit().await.map(|()| Some(seizure))
+                tx.commit().await.map(|()| Ok(seizure))
             };
             Done::Seizure(match marked.await {
-                Ok(None) => {
-                    tracing::info!(%call, "other rules came into force since it was allowed, and by them it would not be; nobody is called");
+                Ok(Err(why)) => {
+                    tracing::info!(%call, %why, "barred since it was allowed, so nobody is called");
                     Input::SeizureBarred
                 }
-                Ok(Some(Seizure::Marked)) => Input::SeizureMarked,
-                Ok(Some(Seizure::Expired)) => Input::PermitExpired,
-                Ok(Some(
+                Ok(Ok(Seizure::Marked)) => Input::SeizureMarked,
+                Ok(Ok(Seizure::Expired)) => Input::PermitExpired,
+                Ok(Ok(
                     why @ (Seizure::CaseBarred(_)
                     | Seizure::Barred(_)
                     | Seizure::PersonRefused

@@ -8,10 +8,11 @@ use super::*;
 use crate::{
     clock::{TestClock, TrustMode},
     ids::{AgentId, ContactPointId},
-    policy::{BarKind, Preset},
+    policy::{BarKind, Preset, Relation},
+    rulebook::in_force::Objection,
     store::{
         attempts::{self, Closing},
-        bars,
+        bars, contact_points,
         sql::Sql,
         tests::{NOW_MS, Test, case, floor, number, on_both},
     },
@@ -227,9 +228,38 @@ on_both! {
             write(&format!("{base}{stricter}"));
             rules.reload(&test.db, "lin", NOW_MS).await.unwrap();
             let mut tx = test.db.read().await.unwrap();
-            let allowed = rules.still_allow(&mut tx, call, "bank", &granted.rules_sha256).await.unwrap();
-            assert_eq!(allowed, may_go_on, "{stricter}");
+            let objection = rules.objection(&mut tx, call, &floor.targets[0], &granted.rules_sha256).await.unwrap();
+            assert_eq!(objection, (!may_go_on).then_some(Objection::OtherRules), "{stricter}");
         }
+    }
+
+    async fn a_third_party_is_not_called_if_the_debtor_is_reached_while_the_agents_phone_rings(test: Test) {
+        let floor = floor(&test.db, 1).await;
+        let debtor = &floor.targets[0];
+        let mut tx = test.db.begin().await.unwrap();
+        let (friend, _) = contact_points::ensure(&mut tx, debtor.case, "Friend", Relation::Friend, &number(51), NOW_MS).await.unwrap();
+        let friend = contact_points::target(&mut tx, friend).await.unwrap().unwrap();
+        let dead = Sql {
+            act: "find a number dead",
+            text: "INSERT INTO number_faults (number_id, contact_point_id, kind, counts, at_ms, actor)
+                   VALUES ($1, $2, 'number_dead', 1, $3, 'test')",
+        };
+        tx.execute(&dead, vec![debtor.number_id.into(), debtor.contact_point.into(), (NOW_MS - 1_000).into()]).await.unwrap();
+        tx.commit().await.unwrap();
+        let gate = node("main", test.db.clone(), ten_in_the_morning(), preset());
+        let (call, receipt) = ids(1);
+        let gated = gate.decide(&click(friend.contact_point, floor.agent), call, receipt).await.unwrap();
+        let Gated::Allowed(granted) = gated else { panic!("the debtor is out of contact") };
+        let objection = async || {
+            let mut tx = test.db.read().await.unwrap();
+            preset().objection(&mut tx, call, &friend, &granted.rules_sha256).await.unwrap()
+        };
+        assert_eq!(objection().await, None);
+        let mut tx = test.db.begin().await.unwrap();
+        let alive = Sql { act: "find it alive", text: "UPDATE number_faults SET lifted_at_ms = $1" };
+        tx.execute(&alive, vec![NOW_MS.into()]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(objection().await, Some(Objection::DebtorInContact));
     }
 }
 
