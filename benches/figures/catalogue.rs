@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Windows of 30 days that each report is asked for.
-const WINDOWS: i64 = 50;
+const WINDOWS: i64 = 200;
 
 pub async fn measure(db: &Db, shape: Shape) {
     println!(

@@ -17,11 +17,13 @@ statements! {
     HIDDEN("look up a batch") =
         "SELECT id, revealed_at_ms, placed_on FROM batches WHERE client_id = $1 AND code = $2";
     PLACE("say when a batch was placed") = "UPDATE batches SET placed_on = $2, cycle_end_on = $3 WHERE id = $1";
+    LOCK_CASES("add up what came back within the cycle of a batch") =
+        "UPDATE cases SET cycle_repaid_e4 = cycle_repaid_e4 WHERE batch_id = $1";
     COUNT("add up what came back within the cycle of a batch") =
         "UPDATE cases SET cycle_repaid_e4 =
              (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
               WHERE r.case_id = cases.id AND r.paid_on >= $2 AND r.paid_on < $3)
-         WHERE batch_id = $1 AND id IN (SELECT case_id FROM repayments)";
+         WHERE batch_id = $1 AND EXISTS (SELECT 1 FROM repayments r WHERE r.case_id = cases.id)";
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
         "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id
@@ -68,11 +70,13 @@ pub async fn ensure_hidden(
 }
 
 /// Says, or corrects, on which day the client placed a batch: its cycle of recovery begins with it, and what came back
-/// within it is added up anew.
+/// within it is added up anew, under the locks of all its cases, so that a repayment that is being entered is in it or
+/// goes by the new day.
 pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: Date) -> Result<()> {
     let [placed_on, cycle_end_on] = cycle(placed_on);
     let args = args![batch, placed_on, cycle_end_on];
     tx.execute(&PLACE, args.clone()).await?;
+    tx.execute(&LOCK_CASES, args![batch]).await?;
     tx.execute(&COUNT, args).await.map(drop)
 }
 

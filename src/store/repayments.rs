@@ -7,15 +7,37 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Result, Tx, bulk::Among, cases};
+use super::{Dialect, Result, Tx, bulk::Among, cases, sql::Sql};
 use crate::ids::{CaseId, ClientId};
 
+/// Locks the case as well, so that what follows goes by the day on which its batch was placed as it is now.
+macro_rules! insert {
+    ($lock:literal) => {
+        concat!(
+            "INSERT INTO repayments (client_id, case_id, reference, amount_e4, currency, paid_on, settles, agent_id,
+                                     import_id, created_at_ms)
+             SELECT client_id, id, $2, $3, $4, $5, $6, agent_id, $7, $8 FROM cases WHERE id = $1",
+            $lock,
+            " ON CONFLICT (client_id, reference) DO NOTHING"
+        )
+    };
+}
+
+pub(crate) const fn insert(dialect: Dialect) -> &'static Sql {
+    match dialect {
+        // There is one writer at a time.
+        Dialect::Sqlite => &Sql {
+            act: "enter a repayment",
+            text: insert!(""),
+        },
+        Dialect::Postgres => &Sql {
+            act: "enter a repayment",
+            text: insert!(" FOR NO KEY UPDATE"),
+        },
+    }
+}
+
 statements! {
-    INSERT("enter a repayment") =
-        "INSERT INTO repayments (client_id, case_id, reference, amount_e4, currency, paid_on, settles, agent_id,
-                                 import_id, created_at_ms)
-         SELECT client_id, id, $2, $3, $4, $5, $6, agent_id, $7, $8 FROM cases WHERE id = $1
-         ON CONFLICT (client_id, reference) DO NOTHING";
     TAKE_OFF("take a repayment off the balance") =
         "UPDATE cases SET repaid_e4 = repaid_e4 + $2,
                 cycle_repaid_e4 = cycle_repaid_e4 +
@@ -112,7 +134,7 @@ pub async fn enter(
         import,
         now_ms
     ];
-    if tx.execute(&INSERT, args).await? == 0 {
+    if tx.execute(insert(tx.dialect()), args).await? == 0 {
         return Ok(Entered {
             new: false,
             settled: false,
