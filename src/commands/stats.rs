@@ -19,7 +19,7 @@ use crate::{
         rollup::Row,
         seal::{self, Sealing},
     },
-    store::{Db, agent_days::Spent, figures::Axis},
+    store::{Db, agent_days::Spent, batches, figures::Axis},
 };
 
 /// Arguments of `ringfence stats`.
@@ -199,6 +199,20 @@ async fn recount(
             of_a_day(recounted, context.zone)
         )?;
     }
+    let mut tx = context.db.read().await?;
+    let cycles = batches::wrong_cycles(&mut tx).await?;
+    tx.rollback().await?;
+    for wrong in &cycles {
+        writeln!(
+            out,
+            "batch {} {:?}, placed on {}: its cycle ends on {}, by its day on {}",
+            wrong.id,
+            wrong.code,
+            wrong.placed_on,
+            wrong.stored.as_deref().unwrap_or("no day"),
+            wrong.reckoned
+        )?;
+    }
     let mut repaid = Vec::new();
     let cases = repaid::recount(context.db, |difference| repaid.push(difference)).await?;
     for repaid::Difference { stored, recounted } in &repaid {
@@ -218,7 +232,8 @@ async fn recount(
          {cases} cases",
         found.attempts, found.days, found.rows, found.sealed, found.corrections, sheets.rows
     );
-    let differences = found.differences.len() + sheets.differences.len() + repaid.len();
+    let differences =
+        found.differences.len() + sheets.differences.len() + cycles.len() + repaid.len();
     match (differences, found.broken_seals.len()) {
         (0, 0) => writeln!(out, "{summary}: all agree")?,
         (0, seals) => bail!(

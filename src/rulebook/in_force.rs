@@ -38,7 +38,7 @@ pub enum Objection {
     #[error("other rules came into force, and by them it would not be allowed")]
     OtherRules,
     /// It is to a third party, and the debtor is not out of contact any more.
-    #[error("the debtor was reached, and third parties are locked again")]
+    #[error("the debtor was reached or is being called, and third parties are locked again")]
     DebtorInContact,
 }
 
@@ -268,7 +268,7 @@ impl Rulebook {
 
     /// Why a call that rules of this hash allowed may not begin any more: the rules of its client are others, and judge the
     /// facts of its receipt otherwise or within narrower bounds; or it is to a third party, and the debtor was reached
-    /// meanwhile.
+    /// or is being called.
     ///
     /// # Errors
     /// The database.

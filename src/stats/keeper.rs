@@ -32,6 +32,7 @@ pub async fn keep(
 ) {
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut counted = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -43,19 +44,24 @@ pub async fn keep(
                 tracing::warn!(%error, "days are not sealed now; trying again in ten minutes");
             }
         }
+        if counted {
+            continue;
+        }
         tokio::select! {
             () = stop.cancelled() => return,
-            count = count_presence(&db, &clock, &node, &zone) => if let Err(error) = count {
-                tracing::warn!(%error, "when agents came and went is not counted now; trying again in ten minutes");
+            count = count_presence(&db, &clock, &node, &zone) => match count {
+                Ok(()) => counted = true,
+                Err(error) => tracing::warn!(%error, "when agents came and went is not counted now; trying again in ten minutes"),
             }
         }
     }
 }
 
-/// Counts when agents came and went on days of before that was kept.
+/// Counts when agents came and went on days of before that was kept; what they did is left as it is. Where that does not
+/// agree with the stretches, after a change of the zone for example, it stays open when they came.
 ///
 /// # Errors
-/// Another rebuild is at work, or the database.
+/// The database, or another rebuild is at work.
 pub async fn count_presence(db: &Db, clock: &Clock, node: &str, zone: &TimeZone) -> Result<()> {
     let mut tx = db.read().await?;
     let unknown = agent_days::unknown(&mut tx).await?;
@@ -63,8 +69,11 @@ pub async fn count_presence(db: &Db, clock: &Clock, node: &str, zone: &TimeZone)
     let Some((from, to)) = unknown else {
         return Ok(());
     };
-    let done = rebuild::rebuild_agents_days(db, (&from, &to), zone, node, clock, |_, _| {}).await?;
-    tracing::info!(%from, %to, days = done.changed_days, "counted when agents came and went");
+    let (days, open) = rebuild::count_presence(db, (&from, &to), zone, node, clock).await?;
+    tracing::info!(%from, %to, days, "counted when agents came and went");
+    if open > 0 {
+        tracing::warn!(rows = open, %from, %to, "agents' days do not agree with what they are sums of, so it stays open when agents came and went; see `ringfence stats check`, then run `ringfence stats rebuild`");
+    }
     Ok(())
 }
 

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     clock::Clock,
     pace::Pace,
-    store::{Db, Error, Result, Tx, agent_days, agent_days::Spent, claims, repayments, rollups},
+    store::{
+        Db, Error, Result, Tx, agent_days, agent_days::Spent, batches, claims, repayments, rollups,
+    },
 };
 
 /// Rows that one transaction writes unless more belong together, far below the 50 ms that dialling may wait for the writer
@@ -121,15 +123,64 @@ pub async fn rebuild_agents_days(
     work.end().await
 }
 
-/// Makes the sums kept with cases what their repayments add up to. Returns how many cases were mended.
+/// Sets when agents came and went on the days from `from` to `to` (both included) where that was never counted and their
+/// sums agree with the stretches. Returns days and rows that stay open.
+///
+/// # Errors
+/// As of [`rebuild`].
+pub(super) async fn count_presence(
+    db: &Db,
+    (from, to): (&str, &str),
+    zone: &TimeZone,
+    holder: &str,
+    clock: &Clock,
+) -> Result<(usize, usize)> {
+    let mut work = Work::begin(db, holder, clock).await?;
+    let mut tx = db.read().await?;
+    let (days, longest_ms) = day_sheets::days(&mut tx, zone, from, to).await?;
+    tx.rollback().await?;
+    let mut open = 0;
+    for date in days {
+        work.claim().await?;
+        let mut tx = db.read().await?;
+        let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
+        tx.rollback().await?;
+        let never = differences
+            .into_iter()
+            .filter(|d| d.stored.present.is_none());
+        let (agree, differ): (Vec<_>, Vec<_>) = never
+            .partition(|d| (d.stored.spans, d.stored.ms) == (d.recounted.spans, d.recounted.ms));
+        open += differ.len();
+        work.day(agree.len());
+        for piece in pieces(agree, |d| d.stored.agent.get()) {
+            let mut tx = work.piece().await?;
+            for d in &piece {
+                agent_days::set_present(&mut tx, &d.stored, d.recounted.present).await?;
+            }
+            work.pace.commit(tx).await?;
+        }
+    }
+    Ok((work.end().await?.changed_days, open))
+}
+
+/// Makes the cycles of batches and the sums kept with cases what days of placement and repayments come to. Returns how many
+/// cases were mended.
 ///
 /// # Errors
 /// As of [`rebuild`].
 pub async fn rebuild_repaid(db: &Db, holder: &str, clock: &Clock) -> Result<usize> {
     let mut work = Work::begin(db, holder, clock).await?;
-    let mut wrong = Vec::new();
-    repaid::recount(db, |difference| wrong.push(difference.stored.case)).await?;
-    for piece in wrong.chunks(PIECE) {
+    let mut tx = db.read().await?;
+    let cycles = batches::wrong_cycles(&mut tx).await?;
+    tx.rollback().await?;
+    for wrong in cycles {
+        let mut tx = work.piece().await?;
+        batches::mend_cycle(&mut tx, &wrong).await?;
+        work.pace.commit(tx).await?;
+    }
+    let mut cases = Vec::new();
+    repaid::recount(db, |difference| cases.push(difference.stored.case)).await?;
+    for piece in cases.chunks(PIECE) {
         let mut tx = work.piece().await?;
         for case in piece {
             repayments::add_up(&mut tx, *case).await?;
@@ -137,7 +188,7 @@ pub async fn rebuild_repaid(db: &Db, holder: &str, clock: &Clock) -> Result<usiz
         work.pace.commit(tx).await?;
     }
     work.end().await?;
-    Ok(wrong.len())
+    Ok(cases.len())
 }
 
 /// A rebuild under way, which holds the claim.

@@ -92,14 +92,16 @@ macro_rules! worked {
 
 statements! {
     COUNTED("set when an agent came and went") =
-        "UPDATE rollup_agent_days SET came_ms = $7, went_ms = $8
-         WHERE on_date = $1 AND agent_id = $2 AND state = $3 AND reason = $4 AND spans = $5 AND ms = $6";
+        "UPDATE rollup_agent_days SET came_ms = CASE WHEN spans = $5 AND ms = $6 THEN $7 ELSE came_ms END,
+                went_ms = CASE WHEN spans = $5 AND ms = $6 THEN $8 ELSE went_ms END
+         WHERE on_date = $1 AND agent_id = $2 AND state = $3 AND reason = $4";
     READ("read agents' days") =
         "SELECT agent_id, on_date, state, reason, spans, ms, came_ms, went_ms FROM rollup_agent_days
          WHERE on_date BETWEEN $1 AND $2 AND (CAST($3 AS BIGINT) = 0 OR agent_id = $3)
          ORDER BY on_date, agent_id, state, reason";
     SHEETS("read agents' day sheets") = concat!(
-        "SELECT on_date, agent_id, MIN(came_ms) AS came_ms, MAX(went_ms) AS went_ms, ", worked!(), "
+        "SELECT on_date, agent_id, CASE WHEN COUNT(came_ms) = COUNT(*) THEN MIN(came_ms) END AS came_ms,
+                CASE WHEN COUNT(went_ms) = COUNT(*) THEN MAX(went_ms) END AS went_ms, ", worked!(), "
          FROM rollup_agent_days WHERE on_date BETWEEN $1 AND $2 AND (spans <> 0 OR ms <> 0)
          GROUP BY on_date, agent_id ORDER BY on_date, agent_id");
     BREAKS("read agents' breaks") =
@@ -168,16 +170,24 @@ async fn add_days(tx: &mut Tx, days: impl Iterator<Item = &Spent>) -> Result<()>
 /// unless more was added meanwhile: then a later rebuild sets it.
 pub(crate) async fn mend(tx: &mut Tx, lacking: &[(Spent, Spent)]) -> Result<()> {
     for (stored, lacking) in lacking {
-        if stored.present != lacking.present {
-            let s = stored;
-            let (came, went) = ends(lacking.present);
-            let args = args![
-                &s.date, s.agent, &s.state, &s.reason, s.spans, s.ms, came, went
-            ];
-            tx.execute(&COUNTED, args).await?;
-        }
+        set_present(tx, stored, lacking.present).await?;
     }
     add_days(tx, lacking.iter().map(|(_, lacking)| lacking)).await
+}
+
+/// Sets when somebody came and went unless more was added since `stored` was read. The row is locked in any case, so that
+/// rows are locked in the order in which they are set.
+pub(crate) async fn set_present(
+    tx: &mut Tx,
+    stored: &Spent,
+    present: Option<Present>,
+) -> Result<()> {
+    let s = stored;
+    let (came, went) = ends(present);
+    let args = args![
+        &s.date, s.agent, &s.state, &s.reason, s.spans, s.ms, came, went
+    ];
+    tx.execute(&COUNTED, args).await.map(drop)
 }
 
 fn ends(present: Option<Present>) -> (Option<i64>, Option<i64>) {

@@ -2,8 +2,14 @@
 
 use jiff::civil::Date;
 
-use super::{Result, Tx};
+use super::{Dialect, Result, Tx, sql::Sql};
 use crate::ids::{BatchId, ClientId};
+
+/// In the order of their ids, as others lock several cases.
+pub(crate) const LOCK_CASES: Sql = Sql {
+    act: "add up what came back within the cycle of a batch",
+    text: "SELECT id FROM cases WHERE batch_id = $1 ORDER BY id FOR NO KEY UPDATE",
+};
 
 statements! {
     OF_CLIENT("list a client's batches") = "SELECT id FROM batches WHERE client_id = $1 ORDER BY id";
@@ -17,8 +23,9 @@ statements! {
     HIDDEN("look up a batch") =
         "SELECT id, revealed_at_ms, placed_on FROM batches WHERE client_id = $1 AND code = $2";
     PLACE("say when a batch was placed") = "UPDATE batches SET placed_on = $2, cycle_end_on = $3 WHERE id = $1";
-    LOCK_CASES("add up what came back within the cycle of a batch") =
-        "UPDATE cases SET cycle_repaid_e4 = cycle_repaid_e4 WHERE batch_id = $1";
+    CYCLES("read the cycles of batches") =
+        "SELECT id, code, placed_on, cycle_end_on FROM batches WHERE placed_on IS NOT NULL ORDER BY id";
+    MEND("set the cycle of a batch") = "UPDATE batches SET cycle_end_on = $3 WHERE id = $1 AND placed_on = $2";
     COUNT("add up what came back within the cycle of a batch") =
         "UPDATE cases SET cycle_repaid_e4 =
              (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
@@ -76,7 +83,9 @@ pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: Date) -> Result<()> {
     let [placed_on, cycle_end_on] = cycle(placed_on);
     let args = args![batch, placed_on, cycle_end_on];
     tx.execute(&PLACE, args.clone()).await?;
-    tx.execute(&LOCK_CASES, args![batch]).await?;
+    if tx.dialect() == Dialect::Postgres {
+        tx.execute(&LOCK_CASES, args![batch]).await?;
+    }
     tx.execute(&COUNT, args).await.map(drop)
 }
 
@@ -84,6 +93,51 @@ pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: Date) -> Result<()> {
 fn cycle(placed_on: Date) -> [String; 2] {
     let end = placed_on.saturating_add(jiff::Span::new().months(3));
     [placed_on.to_string(), end.to_string()]
+}
+
+/// A batch whose cycle does not end when it should by its day of placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongCycle {
+    /// Our id.
+    pub id: BatchId,
+    /// The client's name of the lot.
+    pub code: String,
+    /// The day of placement.
+    pub placed_on: String,
+    /// What is stored.
+    pub stored: Option<String>,
+    /// When it should end.
+    pub reckoned: String,
+}
+
+/// The batches whose cycles end otherwise than their days of placement say. A day of placement that is none has no cycle.
+pub async fn wrong_cycles(tx: &mut Tx) -> Result<Vec<WrongCycle>> {
+    let mut wrong = Vec::new();
+    for row in tx.fetch_all(&CYCLES, args![]).await? {
+        let placed_on: String = row.get("placed_on")?;
+        let stored: Option<String> = row.get("cycle_end_on")?;
+        let Ok(day) = placed_on.parse::<Date>() else {
+            continue;
+        };
+        let [_, reckoned] = cycle(day);
+        if stored.as_ref() != Some(&reckoned) {
+            wrong.push(WrongCycle {
+                id: BatchId::new(row.get("id")?),
+                code: row.get("code")?,
+                placed_on,
+                stored,
+                reckoned,
+            });
+        }
+    }
+    Ok(wrong)
+}
+
+/// Sets when the cycle ends, unless the batch was placed on another day meanwhile. What came back within it is to be added
+/// up anew.
+pub(crate) async fn mend_cycle(tx: &mut Tx, wrong: &WrongCycle) -> Result<()> {
+    let args = args![wrong.id, &wrong.placed_on, &wrong.reckoned];
+    tx.execute(&MEND, args).await.map(drop)
 }
 
 /// A batch as reports name it.

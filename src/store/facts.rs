@@ -84,19 +84,20 @@ statements! {
          FROM x");
     /// Only what the person called or their number did is a failure to reach them: an agent who hangs up and a trunk
     /// that is down say nothing about the debtor. And it says something only if it began after the last conversation was
-    /// over; five seconds later, for the clocks of two nodes may disagree by that much.
+    /// over; five seconds later, for the clocks of two nodes may disagree by that much. While they are being called nobody
+    /// knows yet that they do not answer.
     FAILURES("count the failures in a row to reach the debtor") =
         "SELECT COUNT(*) AS failures FROM debtors d JOIN attempts a ON a.debtor_id = d.id
          WHERE d.person_id = $1 AND a.relation = 'debtor' AND a.ended_at_ms IS NOT NULL AND a.seized_at_ms IS NOT NULL
            AND a.answered_at_ms IS NULL AND a.class = 'callee' AND a.started_at_ms > COALESCE(
-               (SELECT MAX(x.ended_at_ms) + 5000
+               (SELECT MAX(CASE WHEN x.ended_at_ms IS NULL THEN 9223372036854775807 ELSE x.ended_at_ms + 5000 END)
                 FROM (SELECT b.ended_at_ms FROM debtors e JOIN attempts b ON b.debtor_id = e.id
-                      WHERE e.person_id = $1 AND b.relation = 'debtor' AND b.answered_at_ms IS NOT NULL
+                      WHERE e.person_id = $1 AND b.relation = 'debtor' AND (b.answered_at_ms IS NOT NULL OR b.ended_at_ms IS NULL)
                       UNION ALL
                       SELECT b.ended_at_ms FROM persons h JOIN contacts t ON t.identity_hash = h.identity_hash
                              JOIN contact_points p ON p.contact_id = t.id
                              JOIN attempts b ON b.number_id = p.number_id AND b.contact_point_id = p.id
-                      WHERE h.id = $1 AND b.answered_at_ms IS NOT NULL) AS x), 0)";
+                      WHERE h.id = $1 AND (b.answered_at_ms IS NOT NULL OR b.ended_at_ms IS NULL)) AS x), 0)";
 }
 
 /// Everything that a decision about this target looks at. Only right under [`guards`].

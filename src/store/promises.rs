@@ -10,12 +10,13 @@ use super::{
 use crate::ids::ClientId;
 
 /// `$1` and `$2`: promised days; `$3`: days of grace; `$4`: client, 0 for all. Materialized, or a promise's payments would be
-/// added up once for every column that uses the sum.
+/// added up once for every column that uses the sum. The currency is missing where a daemon of before 0011 wrote the note.
 macro_rules! promises {
     ($last_day:literal) => {
         concat!(
             "WITH promised AS MATERIALIZED (
-            SELECT n.client_id, n.agent_id, n.promise_currency AS currency, n.promise_e4,
+            SELECT n.client_id, n.agent_id, n.promise_e4,
+                   COALESCE(n.promise_currency, (SELECT k.currency FROM cases k WHERE k.id = n.case_id)) AS currency,
                    (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
                     WHERE r.case_id = n.case_id AND r.paid_on BETWEEN n.local_date AND ", $last_day, ") AS paid_e4
             FROM notes n

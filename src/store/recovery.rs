@@ -5,18 +5,24 @@
 //! barred as deceased and cases barred as suspected fraud, as long as the bar is not lifted. What a rate means for the fee
 //! is `stats/reports/recovery.rs`.
 
-use super::{Result, Tx, sql::Value};
+use super::{
+    Dialect, Result, Tx,
+    sql::{Sql, Value},
+};
 use crate::ids::ClientId;
 
 /// The sums of placed batches by client, contract, bucket and currency. `$1` and `$2`: first and last day of placement;
-/// `$3`: today; `$4`: client, 0 for all; `$repaid`: what came back of a case `k` within the cycle `y`. Cases are read from
+/// `$3`: today; `$4`: client, 0 for all; `$repaid`: what came back of a case `k` within the cycle `y`; `$cycle_end`: first
+/// day after the cycle of batch `b`. Cases are read from
 /// `cases_batch` alone. SQLite reads the batches first only because of the cross join: by itself it goes through all cases
 /// in the order of the groups.
 macro_rules! sums {
-    ($repaid:literal) => {
+    ($repaid:literal, $cycle_end:literal) => {
         concat!(
             "WITH cycles AS MATERIALIZED (
-            SELECT b.id, b.contract_id, b.placed_on, b.cycle_end_on
+            SELECT b.id, b.contract_id, b.placed_on, ",
+            $cycle_end,
+            " AS cycle_end_on
             FROM batches b WHERE b.placed_on BETWEEN $1 AND $2 AND b.revealed_at_ms IS NOT NULL),
            dead AS MATERIALIZED (
             SELECT d.id FROM bars x JOIN debtors d ON d.person_id = x.subject_id
@@ -47,9 +53,9 @@ macro_rules! sums {
     };
 }
 
-/// Every step of the report in one statement: sums, terms, standing, fee.
-macro_rules! whole {
-    ($repaid:literal) => {
+/// Every step of the report in one statement, added up from days of placement and repayments: sums, terms, standing, fee.
+macro_rules! recount {
+    ($cycle_end:literal) => {
         concat!(
             "SELECT client, contract, bucket, currency, cases, running, placed_e4 / 10000.0 AS placed, deducted_cases,
        deducted_e4 / 10000.0 AS deducted, repaid_e4 / 10000.0 AS repaid,
@@ -64,7 +70,14 @@ FROM (SELECT s.*, CASE WHEN base_bp IS NULL OR notified_e4 <= 0 THEN ''
       FROM (SELECT c.code AS client, COALESCE(o.code, '') AS contract, f.bucket, f.currency, f.cases, f.running, f.placed_e4,
                    f.deducted_cases, f.deducted_e4, f.repaid_e4, f.placed_e4 - f.deducted_e4 AS notified_e4,
                    t.base_bp, t.minimum_bp, t.fee_bp, t.reduced_bp
-            FROM (", sums!($repaid), ") AS f
+            FROM (",
+            sums!(
+                "(SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
+                    WHERE r.case_id = k.id AND r.currency = k.currency
+                          AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end_on)",
+                $cycle_end
+            ),
+            ") AS f
                  JOIN clients c ON c.id = f.client_id LEFT JOIN contracts o ON o.id = f.contract_id
                  LEFT JOIN contract_tiers t ON t.contract_id = f.contract_id AND t.bucket = f.bucket) AS s) AS report"
         )
@@ -72,16 +85,25 @@ FROM (SELECT s.*, CASE WHEN base_bp IS NULL OR notified_e4 <= 0 THEN ''
 }
 
 statements! {
-    PLACED("add up what was placed and what came back") = sums!("k.cycle_repaid_e4");
-    RECOUNT("add up what was placed and what came back") = whole!(
-        "(SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                    WHERE r.case_id = k.id AND r.currency = k.currency
-                          AND r.paid_on >= y.placed_on AND r.paid_on < y.cycle_end_on)");
+    PLACED("add up what was placed and what came back") = sums!("k.cycle_repaid_e4", "b.cycle_end_on");
 }
 
-/// The whole report in one statement for people who run it by themselves, added up from the repayments.
-pub(crate) const fn recount() -> &'static str {
-    RECOUNT.text
+/// The whole report in one statement for people who run it by themselves.
+pub(crate) const fn recount(dialect: Dialect) -> &'static Sql {
+    match dialect {
+        Dialect::Sqlite => &Sql {
+            act: "add up what was placed and what came back",
+            text: recount!(
+                "min(date(b.placed_on, '+3 months'), date(b.placed_on, 'start of month', '+4 months', '-1 day'))"
+            ),
+        },
+        Dialect::Postgres => &Sql {
+            act: "add up what was placed and what came back",
+            text: recount!(
+                "to_char(CAST(b.placed_on AS DATE) + INTERVAL '3 months', 'YYYY-MM-DD')"
+            ),
+        },
+    }
 }
 
 /// Which placements.

@@ -144,7 +144,7 @@ pub(super) async fn read(tx: &mut Tx, within: &Within<'_>) -> Result<Body> {
         sql: format!(
             "{}\nORDER BY client{collate}, contract{collate}, CASE bucket WHEN 'to_90' THEN 1 WHEN 'to_180' THEN 2 \
              WHEN 'to_360' THEN 3 WHEN 'above_360' THEN 4 ELSE 5 END, currency{collate}",
-            filled(recovery::recount(), &placements.args())
+            filled(recovery::recount(within.dialect).text, &placements.args())
         ),
     })
 }

@@ -76,6 +76,7 @@ fn statements(dialect: Dialect) -> Vec<Sql> {
         receipts::STATEMENTS,
         recordings::STATEMENTS,
         recovery::STATEMENTS,
+        &[*recovery::recount(dialect)],
         &[*repayments::insert(dialect)],
         repayments::STATEMENTS,
         &repayments::texts(),

@@ -12,10 +12,12 @@ use super::{
     report_house::{House, house},
 };
 use crate::{
+    clock::{Clock, TestClock, TrustMode},
     export::Cell,
     ids::ClientId,
     stats::{
         caller_id_watch::Watch,
+        rebuild,
         report::wilson,
         reports::{self, Asked, COMPUTED, Frame, Name, Report, ReportError},
     },
@@ -409,6 +411,21 @@ on_both! {
         }
         let report = read(&mut tx, &house, &asked(Name::Recovery), &Scope::All).await.unwrap();
         let corrected = ["1", "1", "106.00", "0", "0.00", "44.0001", "0.4151", "0.4000", "0.0500", "full", "12.54"];
+        assert_eq!(line(&report, "o'bank", "above_360"), corrected);
+        tx.commit().await.unwrap();
+        // A batch whose cycle an older daemon did not keep is found, and made anew with what came back.
+        let mut tx = test.db.begin().await.unwrap();
+        for text in ["UPDATE batches SET cycle_end_on = NULL WHERE placed_on = '2026-09-30'", "UPDATE cases SET cycle_repaid_e4 = 0"] {
+            tx.execute(&Sql { act: "forget", text }, vec![]).await.unwrap();
+        }
+        let wrong = batches::wrong_cycles(&mut tx).await.unwrap();
+        let wrong: Vec<_> = wrong.iter().map(|w| (w.id, w.stored.as_deref(), w.reckoned.as_str())).collect();
+        assert_eq!(wrong, [(lot, None, "2026-12-30")]);
+        tx.commit().await.unwrap();
+        let clock = Clock::test(TestClock::standing(NOW_MS), TrustMode::Host);
+        rebuild::rebuild_repaid(&test.db, "test", &clock).await.unwrap();
+        let mut tx = test.db.read().await.unwrap();
+        let report = read(&mut tx, &house, &asked(Name::Recovery), &Scope::All).await.unwrap();
         assert_eq!(line(&report, "o'bank", "above_360"), corrected);
     }
 

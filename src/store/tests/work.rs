@@ -506,8 +506,16 @@ on_both! {
         keeper::count_presence(&test.db, &clock, "n1", &zone).await.unwrap();
         let agree = day_sheets::recount(&test.db, &zone, all.0, all.1).await.unwrap();
         assert_eq!(agree.differences, []);
+        // Where it does not agree, the sums stay and the sheet leaves it open.
+        let mut tx = test.db.begin().await.unwrap();
+        prepare(&mut tx, "UPDATE rollup_agent_days SET came_ms = NULL, went_ms = NULL, ms = ms + 1 WHERE state = 'talk'").await;
+        tx.commit().await.unwrap();
+        keeper::count_presence(&test.db, &clock, "n1", &zone).await.unwrap();
         let mut tx = test.db.read().await.unwrap();
-        assert_eq!(agent_days::unknown(&mut tx).await.unwrap(), None);
+        assert_eq!(agent_days::unknown(&mut tx).await.unwrap(), Some(("2026-11-25".to_owned(), "2026-11-25".to_owned())));
+        let sheets = agent_days::sheets(&mut tx, all.0, all.1).await.unwrap();
+        let sheets: Vec<_> = sheets.iter().map(|s| (s.date.as_str(), s.worked.talk_ms, s.present.is_some())).collect();
+        assert_eq!(sheets, [(DATE, 0, true), ("2026-11-24", 0, true), ("2026-11-25", 60_001, false)]);
         tx.rollback().await.unwrap();
         // In another zone the days are others.
         let elsewhere = jiff::tz::TimeZone::get("America/New_York").unwrap();

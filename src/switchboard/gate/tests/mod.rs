@@ -14,7 +14,7 @@ use crate::{
         attempts::{self, Closing},
         bars, contact_points,
         sql::Sql,
-        tests::{NOW_MS, Test, case, floor, number, on_both},
+        tests::{DATE, NOW_MS, Test, attempt, case, floor, number, on_both},
     },
 };
 
@@ -54,6 +54,16 @@ pub(super) fn ids(n: u32) -> (CallId, ReceiptId) {
 
 fn preset() -> Rulebook {
     Rulebook::open(Preset::CnPlan, None, "main").unwrap()
+}
+
+/// Ends an attempt at a phone that rang and was not answered.
+async fn fail(tx: &mut store::Tx, id: CallId, began_ms: i64) {
+    let attempt = attempts::by_id(tx, id).await.unwrap().unwrap();
+    let closing = Closing {
+        seized_at_ms: Some(began_ms),
+        ..Closing::after_crash(&attempt, crate::call::Cause::NoAnswer, began_ms + 1, None)
+    };
+    attempts::close(tx, id, &closing).await.unwrap();
 }
 
 fn ten_in_the_morning() -> Clock {
@@ -260,6 +270,21 @@ on_both! {
         tx.execute(&alive, vec![NOW_MS.into()]).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(objection().await, Some(Objection::DebtorInContact));
+        // Three failures are loss of contact again, but not while a fourth try is under way.
+        let mut tx = test.db.begin().await.unwrap();
+        for n in [2, 3, 4, 5] {
+            let (id, _) = ids(n);
+            attempt(&mut tx, id, debtor, floor.agent, DATE, 10, NOW_MS + i64::from(n), "main").await;
+            if n < 5 {
+                fail(&mut tx, id, NOW_MS + i64::from(n)).await;
+            }
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(objection().await, Some(Objection::DebtorInContact));
+        let mut tx = test.db.begin().await.unwrap();
+        fail(&mut tx, ids(5).0, NOW_MS + 5).await;
+        tx.commit().await.unwrap();
+        assert_eq!(objection().await, None);
     }
 }
 
