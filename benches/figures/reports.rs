@@ -161,7 +161,7 @@ pub async fn measure(db: &Db, raw: &mut Raw, shape: Shape) {
         db,
         raw,
         shape,
-        "agent day sheets, all agents",
+        "agents' days, a line for each state",
         None,
         |tx, w| { agent_days::read(tx, &w.from, &w.to, None) }
     );
