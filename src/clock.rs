@@ -287,6 +287,22 @@ impl Clock {
         Ok(Self::over(source, TrustMode::Host))
     }
 
+    /// The practice clock of a floor that is so far ahead of the machine's.
+    #[must_use]
+    pub fn practice_ahead(ahead_ms: i64) -> Self {
+        let source = Source::Practice {
+            start_ms: system_ms().saturating_add(ahead_ms),
+            began: Instant::now(),
+        };
+        Self::over(source, TrustMode::Host)
+    }
+
+    /// How far it is ahead of the machine's clock.
+    #[must_use]
+    pub fn ahead_ms(&self) -> i64 {
+        self.wall_ms().saturating_sub(system_ms())
+    }
+
     /// A clock that a test moves. Release builds do not contain it.
     #[cfg(debug_assertions)]
     #[must_use]

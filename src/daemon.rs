@@ -15,7 +15,7 @@ use crate::{
     api::{self, App},
     cases::fields::{FieldKey, KEY_NAME},
     clock::Clock,
-    config::{Config, SecretSource},
+    config::{ClockSource, Config, SecretSource},
     fact_journal::{self, FactJournal, Replayed},
     library::Library,
     phone::{Region, ShortCodes},
@@ -32,6 +32,8 @@ use crate::{
 
 /// The file that marks a directory as the practice floor's.
 pub const PRACTICE_MARK: &str = "PRACTICE";
+/// In that file, before the milliseconds by which the practice clock is ahead of the machine's.
+pub const AHEAD: &str = "ahead_ms=";
 /// Short codes that may be dialled although they are no subscriber numbers: the carriers' and the banks' own lines.
 pub const SHORT_CODES: [&str; 8] = [
     "10000", "10010", "10086", "95533", "95588", "95599", "95566", "95555",
@@ -306,6 +308,23 @@ async fn end_what_agents_did(
         );
     }
     Ok(())
+}
+
+/// The clock of a command: the machine's, or on a practice floor the one of the daemon that ran there last.
+pub fn clock(config: &Config) -> anyhow::Result<Clock> {
+    if config.clock.source == ClockSource::System {
+        return Ok(Clock::system(config.clock.trust));
+    }
+    let mark = config.vault.dir.join(PRACTICE_MARK);
+    let text = std::fs::read_to_string(&mark)
+        .with_context(|| format!("cannot read {}: run `ringfence demo` first", mark.display()))?;
+    let ahead_ms = text
+        .lines()
+        .find_map(|line| line.strip_prefix(AHEAD)?.parse().ok());
+    Ok(match ahead_ms {
+        Some(ahead_ms) => Clock::practice_ahead(ahead_ms),
+        None => Clock::practice(&config.policy.display_zone)?,
+    })
 }
 
 /// By whose numbering plan numbers are read, and by which rules they are called.

@@ -4,7 +4,6 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use ringfence::{
-    clock::Clock,
     commands::{
         Desk, agents, agreements, bars, cases, check, demo, keys, notes, policy, receipts,
         recordings, serve, stats, users, whole,
@@ -119,14 +118,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load()?;
             let vault = daemon::open_vault_read_only(&config)?;
             let db = daemon::open_store(&config).await?;
-            recordings::run(
-                args,
-                vault,
-                &db,
-                Clock::system(config.clock.trust),
-                &mut out,
-            )
-            .await
+            recordings::run(args, vault, &db, daemon::clock(&config)?, &mut out).await
         }
         Command::Policy(args) => {
             quiet()?;
@@ -171,7 +163,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let db = daemon::open_store(&config).await?;
             let context = stats::Context {
                 db: &db,
-                clock: &Clock::system(config.clock.trust),
+                clock: &daemon::clock(&config)?,
                 zone: &jiff::tz::TimeZone::get(&config.policy.display_zone)?,
                 reports_dir: &config.reports.dir,
             };
@@ -183,7 +175,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let db = daemon::open_store(&config).await?;
             let context = cases::Context {
                 db: &db,
-                clock: Clock::system(config.clock.trust),
+                clock: daemon::clock(&config)?,
                 short: ShortCodes::new(daemon::SHORT_CODES)?,
                 region: daemon::rules(&config)?.0,
                 key: &|make| daemon::field_key(&config, make),
@@ -196,7 +188,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quiet()?;
             let config = load()?;
             let db = daemon::open_store(&config).await?;
-            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let now_ms = daemon::clock(&config)?.wall_ms();
             let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
             agents::run(args, &db, now_ms, &zone, &mut out).await
         }
@@ -204,7 +196,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quiet()?;
             let config = load()?;
             let db = daemon::open_store(&config).await?;
-            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let now_ms = daemon::clock(&config)?.wall_ms();
             let zone = jiff::tz::TimeZone::get(&config.policy.display_zone)?;
             notes::run(args, &db, now_ms, &zone, &mut out).await
         }
@@ -212,7 +204,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quiet()?;
             let config = load()?;
             let db = daemon::open_store(&config).await?;
-            let now_ms = Clock::system(config.clock.trust).wall_ms();
+            let now_ms = daemon::clock(&config)?.wall_ms();
             users::run(args, &db, now_ms, ringfence::random::bits()?, &mut out).await
         }
     }

@@ -271,9 +271,10 @@ impl From<AllocateError> for Problem {
             AllocateError::Unknown { what, .. } => Self::Unprocessable(format!(
                 "one of the {what}s that are named does not exist or has left"
             )),
-            AllocateError::NoCases | AllocateError::Currencies(_) | AllocateError::Plan(_) => {
-                Self::Unprocessable(error.to_string())
-            }
+            AllocateError::NoCases
+            | AllocateError::Region(_)
+            | AllocateError::Currencies(_)
+            | AllocateError::Plan(_) => Self::Unprocessable(error.to_string()),
             AllocateError::Busy | AllocateError::Pending(_) => Self::Unavailable(error.to_string()),
             AllocateError::Store(error) => error.into(),
         }

@@ -223,7 +223,7 @@ async fn push(
         Err(ImportError::Busy) => {
             return Err(Problem::Unavailable(ImportError::Busy.to_string()));
         }
-        Err(error @ ImportError::Placed(_)) => {
+        Err(error @ (ImportError::Placed(_) | ImportError::PlacedToCome(_))) => {
             return Err(Problem::Unprocessable(error.to_string()));
         }
         Err(ImportError::Store(error)) => return Err(error.into()),

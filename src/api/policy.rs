@@ -263,6 +263,8 @@ async fn explain(
     let case = case_name(&app, &caller, wanted.case_id).await?;
     let number = app.numbering().number(&wanted.number)?;
     let at_ms = wanted.at_ms.unwrap_or_else(|| app.clock.wall_ms());
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_err(|_| Problem::Invalid("at_ms: beyond the calendar".into()))?;
     let explained = rulebook::explain::explain(
         &app.db,
         &app.rules.of(&case.client),

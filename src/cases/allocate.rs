@@ -85,6 +85,11 @@ pub enum AllocateError {
     /// Nothing to allocate.
     #[error("no case is selected")]
     NoCases,
+    /// Somebody of a region who is none of those who get cases.
+    #[error(
+        "agent {0} is named for a region, but not among those who get cases: name the agent there too"
+    )]
+    Region(String),
     /// Amounts that cannot be compared.
     #[error("the selected cases are in several currencies ({0}); name one")]
     Currencies(String),
@@ -475,16 +480,22 @@ async fn job(
     let owners = owners(tx, request, &members).await?;
     let holdings = selection::holdings(tx).await?;
     let dealt: HashSet<CaseId> = selected.iter().map(|one| one.case).collect();
+    let mut regions = BTreeMap::new();
+    for (region, codes) in &request.regions {
+        let mut agents = Vec::new();
+        for code in codes {
+            let member = agent(&members, code)?;
+            if !owners.iter().any(|owner| owner.agent == Some(member.agent)) {
+                return Err(AllocateError::Region(code.clone()));
+            }
+            agents.push(member.agent);
+        }
+        regions.insert(region.clone(), agents);
+    }
     let receivers = owners
         .into_iter()
         .map(|owner| receiver(owner, &holdings, &dealt))
         .collect();
-    let mut regions = BTreeMap::new();
-    for (region, codes) in &request.regions {
-        let agents: Result<Vec<_>, _> = codes.iter().map(|code| agent(&members, code)).collect();
-        let agents = agents?.into_iter().map(|member| member.agent).collect();
-        regions.insert(region.clone(), agents);
-    }
     Ok(Job {
         method: request.method,
         items: items(selected, &holdings),

@@ -59,6 +59,12 @@ pub fn today(now_ms: i64, zone: &TimeZone) -> Date {
     zone.to_datetime(now).date()
 }
 
+/// Whether a day is yet to come also where it is that day first.
+#[must_use]
+pub fn is_to_come(day: Date, today: Date) -> bool {
+    day > today.saturating_add(jiff::ToSpan::days(1))
+}
+
 impl Placed {
     /// `told`, or else the day of `now_ms` where operators are.
     #[must_use]
@@ -179,6 +185,9 @@ pub enum ImportError {
         "the batch is on file as placed on {0}: leave the day out, or correct it first with `cases contracts placed`"
     )]
     Placed(String),
+    /// A lot of a day that is yet to come, which would be taken for the day of its balances.
+    #[error("the batch cannot have been placed on {0}: that day is yet to come")]
+    PlacedToCome(Date),
     /// The views of a foreign case store cannot be read.
     #[error("{}; `ringfence cases check` looks again", .0.join("; "))]
     Views(Vec<String>),
@@ -213,6 +222,9 @@ pub async fn run(
     }
     if job.template.kind == Kind::Cases && job.batch.is_none() {
         return Err(ImportError::NoBatch);
+    }
+    if is_to_come(job.placed.day(), job.today) {
+        return Err(ImportError::PlacedToCome(job.placed.day()));
     }
     let import = Import::new(db, clock, &job);
     // Rows of updates and of payments stand each for itself.

@@ -71,10 +71,27 @@ fn a_wrong_encoding_is_named_with_its_line() {
 }
 
 #[test]
+fn of_a_file_in_utf8_with_one_line_in_gbk_that_line_is_named() {
+    let mut file = "案件,姓名甲\nC1,张三\nC2,".as_bytes().to_vec();
+    file.extend([0xd5, 0xc5, 0xc8, 0xfd, b'\n']);
+    assert!(
+        error(&file).starts_with("line 3: not UTF-8 and not GBK"),
+        "{}",
+        error(&file)
+    );
+}
+
+#[test]
 fn empty_rows_are_left_out_and_lines_are_counted_as_an_editor_does() {
     let read = rows("a,b\n\n,\n\"x\ny\",2\nz,3\n").unwrap();
     let lines: Vec<_> = read.iter().map(|row| row.line).collect();
     assert_eq!(lines, [1, 4, 6]);
+    for end in ["\n", "\r\n"] {
+        let text = "\n\na,b\n\n\n1,2\n\"x\n\n\",2\n\n3,4\n5,6".replace('\n', end);
+        let read = rows(text).unwrap();
+        let lines: Vec<_> = read.iter().map(|row| row.line).collect();
+        assert_eq!(lines, [3, 6, 7, 11, 12], "{end:?}");
+    }
     assert!(error("").contains("the file is empty"));
 }
 

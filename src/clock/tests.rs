@@ -116,6 +116,8 @@ fn the_practice_clock_starts_at_ten_and_is_marked() {
         "{since_midnight}"
     );
     assert!(Clock::practice("Asia/Nowhere").is_err());
+    let beside = Clock::practice_ahead(clock.ahead_ms());
+    assert!((beside.wall_ms() - clock.wall_ms()).abs() < 1_000);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::bail;
 use ringfence_recordings::VaultError;
 
 use crate::{
-    clock::{Clock, ClockTrust},
+    clock::ClockTrust,
     config::Config,
     daemon,
     rulebook::{
@@ -67,7 +67,7 @@ pub async fn run(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Resul
 }
 
 fn check_clock(config: &Config) -> anyhow::Result<String> {
-    match Clock::system(config.clock.trust).trust() {
+    match daemon::clock(config)?.trust() {
         ClockTrust::Trusted { error_ms } => Ok(format!("trusted to within {error_ms} ms")),
         ClockTrust::Untrusted { why } => bail!("{why}; no call would be allowed"),
     }
@@ -87,9 +87,7 @@ async fn check_rules(config: &Config) -> anyhow::Result<String> {
     let rules = rulebook.now();
     let db = daemon::open_store(config).await?;
     let node = &config.store.node;
-    let since_ms = Clock::system(config.clock.trust)
-        .wall_ms()
-        .saturating_sub(LIVE_MS);
+    let since_ms = daemon::clock(config)?.wall_ms().saturating_sub(LIVE_MS);
     let mut tx = db.read().await?;
     let others = store::rules::elsewhere(&mut tx, node, since_ms).await?;
     let stored = Stored::of_node(&mut tx, node).await?;
@@ -171,12 +169,7 @@ async fn check_pbx(config: &Config, running: bool) -> anyhow::Result<String> {
         // It holds the configured port; to reach the PBX any other will do.
         settings.bind.set_port(0);
     }
-    let trunk = Trunk::start(
-        settings,
-        Clock::system(config.clock.trust),
-        crate::random::bits()?,
-    )
-    .await?;
+    let trunk = Trunk::start(settings, daemon::clock(config)?, crate::random::bits()?).await?;
     let mut state = trunk.watch();
     // Only the answer is kept: what `wait_for` gives holds the state locked, and the trunk could not stop.
     let up = tokio::time::timeout(PBX_PATIENCE, state.wait_for(TrunkState::is_up))

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     clock::Clock,
     config::{Config, Log, LogFormat, PRACTICE, Transport},
-    daemon::{Daemon, PRACTICE_MARK},
+    daemon::{self, Daemon, PRACTICE_MARK},
     logging,
     practice::{self, PracticePbx},
     trunk::{TrunkSettings, TrunkState},
@@ -76,6 +76,7 @@ pub async fn run(args: DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Result
     let config = prepare(&dir, listen)?;
 
     let clock = Clock::practice(ZONE)?;
+    mark(&dir, &clock)?;
     let password = seed::secret()?;
     let pbx = PracticePbx::start(clock.clone(), crate::random::bits()?, password.clone())
         .await
@@ -179,6 +180,20 @@ fn welcome(
     Ok(())
 }
 
+/// Marks the directory as a practice floor's, with how far its clock is ahead: the other commands go by it.
+fn mark(dir: &Path, clock: &Clock) -> anyhow::Result<()> {
+    for place in [dir, &dir.join("vault")] {
+        let text = format!(
+            "made by `ringfence demo` on a practice clock\n{}{}\n",
+            daemon::AHEAD,
+            clock.ahead_ms()
+        );
+        std::fs::write(place.join(PRACTICE_MARK), text)
+            .with_context(|| format!("cannot write in {}", place.display()))?;
+    }
+    Ok(())
+}
+
 /// The embedded configuration of the practice floor, in a directory of its own.
 fn prepare(dir: &Path, listen: SocketAddr) -> anyhow::Result<Config> {
     let at = |name: &str| dir.join(name);
@@ -191,13 +206,6 @@ fn prepare(dir: &Path, listen: SocketAddr) -> anyhow::Result<Config> {
     }
     let vault = at("vault");
     std::fs::create_dir_all(&vault).with_context(|| format!("cannot make {}", vault.display()))?;
-    for place in [dir, &vault] {
-        std::fs::write(
-            place.join(PRACTICE_MARK),
-            "made by `ringfence demo` on a practice clock\n",
-        )
-        .with_context(|| format!("cannot write in {}", place.display()))?;
-    }
     let key = at("root-key");
     if !key.exists() {
         RootKey::create(&key)?;

@@ -53,7 +53,7 @@ impl<'a> Desk<'a> {
     /// A configuration that names no region or no preset that is known.
     pub fn new(config: &'a Config, db: &'a Db, short: &'a ShortCodes) -> anyhow::Result<Self> {
         let (region, _) = daemon::rules(config)?;
-        let clock = Clock::system(config.clock.trust);
+        let clock = daemon::clock(config)?;
         Ok(Self {
             db,
             now_ms: clock.wall_ms(),

@@ -225,7 +225,7 @@ impl Reason {
                 until_ms.map_or_else(|| "after them".to_owned(), utc),
             ),
             Self::LastMissing { after, scope } => format!(
-                "When the last {} with {} was could not be looked up.",
+                "It could not be looked up when the last {} with {} was.",
                 after.as_str(),
                 english::scope(*scope)
             ),

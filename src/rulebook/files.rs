@@ -136,7 +136,9 @@ fn files(dir: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, FilesError> 
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|e| unread(dir, e.to_string()))? {
         let place = entry.map_err(|e| unread(dir, e.to_string()))?.path();
-        let named = place.extension().is_some_and(|ending| ending == "toml");
+        let named = place
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
         let hidden = place
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -147,7 +149,10 @@ fn files(dir: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, FilesError> 
         let Some(code) = place.file_stem().and_then(|stem| stem.to_str()) else {
             return Err(unread(&place, "its name is not UTF-8".into()));
         };
-        found.insert(code.to_owned(), (place.clone(), text));
+        if let Some((other, _)) = found.insert(code.to_owned(), (place.clone(), text)) {
+            let problem = format!("{} has the same name: keep one of them", other.display());
+            return Err(unread(&place, problem));
+        }
     }
     Ok(found)
 }
@@ -360,7 +365,7 @@ pub(super) mod tests {
         let folder = Folder::new(&[
             ("all.toml", ALL_FILE),
             ("bank.toml", BANK),
-            ("us.toml", "base = 'us-regf'\nname = 'us'\nrevision = '1'\n"),
+            ("us.TOML", "base = 'us-regf'\nname = 'us'\nrevision = '1'\n"),
             ("notes.txt", "no rules"),
             (".bank.toml.swp", "no rules"),
         ]);

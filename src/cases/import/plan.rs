@@ -71,10 +71,13 @@ impl Days {
 
     /// Whether a row tells a balance of a day that is yet to come, where it is that day first.
     fn is_to_come(&self, said: &CaseEntry) -> bool {
-        let latest = self.today.saturating_add(jiff::ToSpan::days(1));
-        said.balance_on
-            .as_ref()
-            .is_some_and(|on| *on > latest.to_string())
+        said.balance_on.as_ref().is_some_and(|on| self.comes(on))
+    }
+
+    /// Whether a day, `YYYY-MM-DD`, is yet to come, where it is that day first.
+    fn comes(&self, day: &str) -> bool {
+        day.parse()
+            .is_ok_and(|day| super::is_to_come(day, self.today))
     }
 }
 
@@ -134,7 +137,7 @@ pub(super) fn case(
     if template.kind == Kind::Repayments {
         return entries
             .iter()
-            .map(|entry| payment(template, entry, known, table))
+            .map(|entry| payment(template, entry, known, table, days))
             .collect();
     }
     let first = first_of(entries);

@@ -152,7 +152,7 @@ impl<'a> Import<'a> {
                         return Err(ImportError::Placed(known.clone()));
                     }
                     (None, _) => batches::place(&mut tx, lot.id, day).await?,
-                    (Some(_), _) => {}
+                    (Some(known), _) => self.days.placed = known.parse().unwrap_or(day),
                 }
                 Some(lot)
             }

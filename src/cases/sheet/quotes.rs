@@ -2,7 +2,8 @@
 //! end of the cell, and the rows that such a cell has swallowed would be lost without a word.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     io::{self, Read},
     rc::Rc,
 };
@@ -20,7 +21,8 @@ enum At {
     Closing,
 }
 
-/// A reader that fails where a file ends inside of quotation marks; `opened` then is the line where they open.
+/// A reader that fails where a file ends inside of quotation marks; `opened` then is the line where they open. It also tells on which
+/// lines rows begin: the reader of CSV passes over blank lines, and counts a line feed behind a carriage return to the row behind it.
 pub(super) struct Quotes<R> {
     inner: R,
     delimiter: u8,
@@ -28,10 +30,18 @@ pub(super) struct Quotes<R> {
     line: u64,
     since: u64,
     opened: Rc<Cell<Option<u64>>>,
+    /// Whether the row has anything yet.
+    begun: bool,
+    begins: Rc<RefCell<VecDeque<u64>>>,
 }
 
 impl<R: Read> Quotes<R> {
-    pub(super) fn new(inner: R, delimiter: u8, opened: Rc<Cell<Option<u64>>>) -> Self {
+    pub(super) fn new(
+        inner: R,
+        delimiter: u8,
+        opened: Rc<Cell<Option<u64>>>,
+        begins: Rc<RefCell<VecDeque<u64>>>,
+    ) -> Self {
         Self {
             inner,
             delimiter,
@@ -39,6 +49,8 @@ impl<R: Read> Quotes<R> {
             line: 1,
             since: 1,
             opened,
+            begun: false,
+            begins,
         }
     }
 
@@ -54,6 +66,14 @@ impl<R: Read> Quotes<R> {
             (_, other) if other == self.delimiter => At::Begin,
             _ => At::Bare,
         };
+        if !matches!(byte, b'\n' | b'\r') {
+            if !self.begun {
+                self.begins.borrow_mut().push_back(self.line);
+            }
+            self.begun = true;
+        } else if self.at == At::Begin {
+            self.begun = false;
+        }
         self.line += u64::from(byte == b'\n');
     }
 }

@@ -1,7 +1,8 @@
 //! CSV as banks send it: any of four delimiters, UTF-8, UTF-16 or GBK, told or found out.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     io::{self, Read, SeekFrom},
     rc::Rc,
 };
@@ -33,8 +34,14 @@ pub(super) fn read(
     bytes.seek(SeekFrom::Start(0)).map_err(|e| failed(0, &e))?;
     let budget = Rc::new(Cell::new(MOST_OF_A_ROW));
     let opened = Rc::new(Cell::new(None));
+    let begins = Rc::new(RefCell::new(VecDeque::new()));
     let source = Budgeted {
-        inner: Quotes::new(Decoded::new(bytes, encoding), delimiter, opened.clone()),
+        inner: Quotes::new(
+            Decoded::new(bytes, encoding),
+            delimiter,
+            opened.clone(),
+            begins.clone(),
+        ),
         left: budget.clone(),
     };
     let mut reader = csv::ReaderBuilder::new()
@@ -53,6 +60,7 @@ pub(super) fn read(
                 if let Some(line) = opened.get() {
                     return Err(SheetError::at(line, NOT_CLOSED));
                 }
+                let line = begins.borrow().front().copied().unwrap_or(line);
                 return Err(match error.into_kind() {
                     csv::ErrorKind::Io(error) => failed(line, &error),
                     _ => SheetError::at(line, "this is not CSV"),
@@ -65,7 +73,7 @@ pub(super) fn read(
             .enumerate()
             .filter(|(_, count)| *count > 0);
         let row = SheetRow {
-            line: record.position().map_or(line, csv::Position::line),
+            line: begins.borrow_mut().pop_front().unwrap_or(line),
             cells: record.iter().map(|cell| cell.trim().to_owned()).collect(),
             faults: Vec::new(),
             swallowed: swallowed.collect(),
@@ -129,7 +137,7 @@ fn encoding(
         Encoding::Gbk => &[GB18030],
         Encoding::Auto => &[UTF_8, GB18030],
     };
-    let mut last = 1;
+    let (mut last, mut furthest) = (1, 1);
     for candidate in candidates {
         match first_fault(bytes, candidate)? {
             None if *candidate == GB18030 && told == Encoding::Auto => {
@@ -144,7 +152,7 @@ fn encoding(
                 };
             }
             None => return Ok(candidate),
-            Some(line) => last = line,
+            Some(line) => (last, furthest) = (line, furthest.max(line)),
         }
     }
     let names: Vec<&str> = candidates
@@ -152,7 +160,7 @@ fn encoding(
         .map(|c| if *c == UTF_8 { "UTF-8" } else { "GBK" })
         .collect();
     Err(SheetError::at(
-        last,
+        furthest,
         format!("not {}: save the file as UTF-8", names.join(" and not ")),
     ))
 }

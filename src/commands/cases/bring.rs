@@ -126,6 +126,16 @@ pub(super) async fn import(
             errors.display()
         );
     }
+    if let Some(errors) = &args.errors
+        && errors
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("xlsx"))
+    {
+        anyhow::bail!(
+            "--errors {}: faulty rows are written as CSV, also those of a workbook; give it the ending .csv",
+            errors.display()
+        );
+    }
     let region = match &args.region {
         Some(code) => Region::parse(code).with_context(|| format!("--region {code}"))?,
         None => context.region,

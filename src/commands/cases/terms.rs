@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::{ACTOR, Context, client, table};
 use crate::{
     cases::bucket::Bucket,
+    cases::import::{is_to_come, today},
     store::{
         Tx,
         access::{self, Access},
@@ -179,6 +180,9 @@ pub(super) async fn run(
             on,
         } => {
             let now_ms = context.clock.wall_ms();
+            if is_to_come(on, today(now_ms, &context.zone)) {
+                anyhow::bail!("--on {on}: that day is yet to come");
+            }
             let mut tx = context.db.begin().await?;
             let client = client(&mut tx, &code).await?;
             let lot = lot(&mut tx, &client, &batch).await?;

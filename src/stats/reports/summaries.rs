@@ -175,10 +175,13 @@ pub(super) async fn clients(tx: &mut Tx, within: &Within<'_>) -> Result<Body, Re
         rows: rows.collect(),
         total: None,
         meanings: [calls::MEANINGS, &["refusals", "promise_kept_rate"]].concat(),
-        notes: vec![format!(
-            "refusals: each counted once, by days of the zone shown to operators; promises: for {} to {}, without grace",
-            due.from, due.to
-        )],
+        notes: vec![
+            "refusals: each counted once, by days of the zone shown to operators".into(),
+            match due.from <= due.to {
+                true => format!("promises: for {} to {}, without grace", due.from, due.to),
+                false => "promises: none of these days is over yet".into(),
+            },
+        ],
         sealed: true,
         sql_of_total: None,
         sql: clients_sql((from_ms, to_ms), &due, within),

@@ -1,6 +1,6 @@
 //! What a row of a file of repayments enters: a payment once, of a case that is known.
 
-use super::{Plan, Table, faulty};
+use super::{Days, Plan, TO_COME, Table, faulty};
 use crate::{
     cases::{
         entry::{Entry, PaymentEntry, What},
@@ -15,6 +15,7 @@ pub(super) fn payment(
     entry: &Entry,
     known: Option<&KnownCase>,
     table: &Table,
+    days: &Days,
 ) -> Plan {
     let What::Payment(said) = &entry.what else {
         return Plan::Same;
@@ -34,6 +35,9 @@ pub(super) fn payment(
         paid_on,
         settles,
     } = said;
+    if days.comes(paid_on) {
+        return faulty(template, &To::PaidOn, entry, TO_COME);
+    }
     if let Some(before) = table.payments.get(reference) {
         let same = before.case == known.id
             && before.amount_e4 == *e4

@@ -201,6 +201,24 @@ on_both! {
         assert_eq!(bring(&test, keys.path(), file("repayments", told)).await.unwrap().settled, 1);
     }
 
+    async fn rows_added_to_a_batch_owe_as_of_the_day_it_was_placed_and_no_day_is_yet_to_come(test: Test) {
+        let keys = keys();
+        let cases = |case: &str| format!("案件编号,客户号,姓名,委案金额\n{case},D{case},N,1000\n");
+        let placed = Some("2026-11-10".parse().unwrap());
+        bring(&test, keys.path(), File { placed, ..file("credit-card", &cases("C1")) }).await.unwrap();
+        bring(&test, keys.path(), file("credit-card", &cases("C2"))).await.unwrap();
+        let paid = "案件编号,流水号,还款金额,还款日期\nC1,P1,400,2026-11-20\nC2,P2,400,2026-11-20\n";
+        assert_eq!(bring(&test, keys.path(), file("repayments", paid)).await.unwrap().in_balance, 0);
+        // A day later it may be that day already, somewhere; two days later nowhere.
+        let late = |day: &str| format!("案件编号,流水号,还款金额,还款日期\nC1,P{day},1,2026-11-{day}\n");
+        bring(&test, keys.path(), file("repayments", &late("24"))).await.unwrap();
+        let error = bring(&test, keys.path(), file("repayments", &late("25"))).await.unwrap_err();
+        assert!(faults(error)[0].2.contains("yet to come"));
+        let placed = Some("2026-11-25".parse().unwrap());
+        let error = bring(&test, keys.path(), File { placed, batch: "B2", ..file("credit-card", &cases("C3")) }).await.unwrap_err();
+        assert!(matches!(error, ImportError::PlacedToCome(_)), "{error}");
+    }
+
     async fn a_balance_of_an_earlier_day_takes_nothing_back_that_was_paid_since(test: Test) {
         let keys = keys();
         let cases = "案件编号,客户号,姓名,委案金额\nC1,D1,N,1000\n";
