@@ -26,6 +26,8 @@ use crate::{
 
 /// Its configuration, in its directory.
 const CONFIG: &str = "ringfence.toml";
+/// The folder of the practice floor that rule files are put into.
+const RULES: &str = "rules";
 /// Zone of the practice floor; its clock starts at 10:00 there.
 const ZONE: &str = "Asia/Shanghai";
 
@@ -93,9 +95,13 @@ pub async fn run(args: DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Result
     } else {
         welcome(&daemon, &floor, &dir, &clock, out)?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => break interrupted?,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => daemon.reload_rules().await,
+            }
         }
         writeln!(out, "\nending what is up and sealing it …")?;
         Ok(())
@@ -173,6 +179,12 @@ fn welcome(
     }
     writeln!(
         out,
+        "Rules of a bank's own: write {}, then kill -HUP {}; docs/calling-rules.md says what stands in it",
+        dir.join(RULES).join("practice.toml").display(),
+        std::process::id()
+    )?;
+    writeln!(
+        out,
         "Talk yourself: open http://{address}/agent and paste the same token."
     )?;
     writeln!(out, "Ctrl-C ends it.")?;
@@ -204,8 +216,10 @@ fn prepare(dir: &Path, listen: SocketAddr) -> anyhow::Result<Config> {
             dir.display()
         );
     }
-    let vault = at("vault");
-    std::fs::create_dir_all(&vault).with_context(|| format!("cannot make {}", vault.display()))?;
+    for place in [at("vault"), at(RULES)] {
+        std::fs::create_dir_all(&place)
+            .with_context(|| format!("cannot make {}", place.display()))?;
+    }
     let key = at("root-key");
     if !key.exists() {
         RootKey::create(&key)?;
@@ -233,6 +247,7 @@ fn configuration(dir: &Path, listen: SocketAddr) -> anyhow::Result<String> {
          [media]\nports = \"24000-27999\"\n\
          [calls]\nwrap_up_s = 0\n\
          [reports]\ndir = {}\n\
+         [policy]\ndir = {}\n\
          [clock]\nsource = \"practice\"\n",
         text(format!("sqlite:{dir}/ringfence.db")),
         at("journal"),
@@ -240,6 +255,7 @@ fn configuration(dir: &Path, listen: SocketAddr) -> anyhow::Result<String> {
         at("keys"),
         at("root-key"),
         at("reports"),
+        at(RULES),
     ))
 }
 

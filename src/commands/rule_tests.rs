@@ -469,6 +469,15 @@ on_both! {
         assert!(office.well(&import(&good)).await.contains("0 new, 0 changed, 1 as known"));
         assert!(office.well(explain).await.contains("would be allowed"), "two of three");
         assert!(office.well("policy outside-counts list --case bank/C0").await.contains("agency B"));
+        // Of rows that contradict each other the higher counts, in whatever order they stand.
+        for (n, [first, second]) in [["0,0", "5,3"], ["5,3", "0,0"]].into_iter().enumerate() {
+            let rows = format!("case,date,attempts,connected,source\nC1,2026-11-23,{first},z{n}\nC1,2026-11-23,{second},z{n}\n");
+            let partly = office.well(&format!("{} --good-rows", import(&office.file("two.csv", &rows)))).await;
+            assert!(partly.contains("line 3: line 2 says something of the same day") && partly.contains("1 new"), "{partly}");
+            let listed = office.well("policy outside-counts list --case bank/C1").await;
+            let of = listed.lines().find(|line| line.contains(&format!("z{n}"))).unwrap();
+            assert!(of.contains(" 5 ") && of.contains(" 3 "), "{listed}");
+        }
     }
 
     async fn workbooks_are_read_as_well_as_text(test: Test) {

@@ -37,11 +37,16 @@ pub async fn run(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut state = daemon.trunk().watch();
     let mut told = false;
-    tokio::select! {
-        _ = state.wait_for(crate::trunk::TrunkState::is_up) => {}
-        () = sleep(PBX_PATIENCE) => tracing::warn!("the PBX is not there yet; calls fail until it is"),
-        _ = terminate.recv() => told = true,
-        _ = interrupt.recv() => told = true,
+    let patience = sleep(PBX_PATIENCE);
+    tokio::pin!(patience);
+    loop {
+        tokio::select! {
+            _ = state.wait_for(crate::trunk::TrunkState::is_up) => break,
+            () = &mut patience => break tracing::warn!("the PBX is not there yet; calls fail until it is"),
+            _ = terminate.recv() => break told = true,
+            _ = interrupt.recv() => break told = true,
+            _ = hangup.recv() => daemon.reload_rules().await,
+        }
     }
     notify(&[NotifyState::Ready, NotifyState::Status("taking calls")]);
     let watchdog = watch_over(&daemon);

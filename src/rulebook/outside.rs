@@ -112,29 +112,21 @@ pub async fn import(
             count.source.clone(),
             count.number,
         );
-        // Of two that differ nobody knows which is right, so that neither is entered.
+        // Of two that differ nobody knows which is right: until one is corrected, the higher counts.
         let (first, before) = *keys.entry(key).or_insert((line.line, counts.len()));
-        if first != line.line {
-            let told: &mut Option<OutsideCount> = &mut counts[before];
-            let differ = told.as_ref().is_none_or(|told| {
-                (told.attempts, told.connected) != (count.attempts, count.connected)
-            });
-            if differ && told.take().is_some() {
+        match counts.get_mut(before) {
+            None => counts.push(count),
+            Some(told) => {
+                told.attempts = told.attempts.max(count.attempts);
+                told.connected = told.connected.max(count.connected);
                 faulty += 1;
                 let problem = format!(
-                    "line {} says something else of the same day, source and number",
-                    line.line
+                    "line {first} says something of the same day, source and number; the higher of both counts"
                 );
-                faults.add(first, None, problem);
+                faults.add(line.line, None, problem);
             }
-            faulty += 1;
-            let problem = format!("line {first} says something of the same day, source and number");
-            faults.add(line.line, None, problem);
-            continue;
         }
-        counts.push(Some(count));
     }
-    let counts: Vec<OutsideCount> = counts.into_iter().flatten().collect();
     tx.rollback().await?;
     if !good_rows {
         faults.refuse()?;

@@ -320,6 +320,12 @@ on_both! {
         let mut nobody = request(Method::EvenCount);
         nobody.teams = vec!["T9".into()];
         assert!(matches!(allocate::plan(&test.db, &clock, &nobody, None, "lead").await, Err(AllocateError::Unknown { what: "team", .. })));
+        let mut elsewhere = request(Method::Match);
+        elsewhere.teams = Vec::new();
+        elsewhere.agents = vec!["A2".into()];
+        elsewhere.regions.insert("north".into(), vec!["A1".into()]);
+        let refused = allocate::plan(&test.db, &clock, &elsewhere, None, "lead").await;
+        assert!(matches!(refused, Err(AllocateError::Region(code)) if code == "A1"));
         let mut none = request(Method::EvenCount);
         none.cases.client = "other".into();
         assert!(matches!(allocate::plan(&test.db, &clock, &none, None, "lead").await, Err(AllocateError::NoCases)));
