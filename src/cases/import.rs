@@ -141,6 +141,8 @@ pub struct Report {
     pub settled: usize,
     /// Payments that were not taken off, because the balance was told for their day or a later one.
     pub in_balance: usize,
+    /// Rows that tell a balance of an earlier day than the one on file, which stays.
+    pub older_balances: usize,
     /// Whether there is a file of the faulty rows.
     pub rejects_written: bool,
     /// The first hundred faults, in the order of the file.

@@ -64,6 +64,9 @@ pub struct Change {
     pub amounts: [Option<i64>; 5],
     /// The day for which the balance is told: what was paid later is taken off it.
     pub balance_on: Option<String>,
+    /// A balance was told, but for an earlier day than the one on file: it changes nothing.
+    #[serde(skip)]
+    pub older_balance: bool,
     /// Days overdue at placement.
     pub overdue_days: Option<i64>,
     /// Word of the bucket that follows from them.

@@ -106,6 +106,8 @@ pub(super) enum Plan {
     Confirmed { line: u64, change: Box<Change> },
     /// Nothing new.
     Same,
+    /// Nothing but a balance of an earlier day than the one on file.
+    Older,
     /// It contradicts what is known.
     Faulty(Vec<Fault>),
 }
@@ -486,6 +488,7 @@ fn known_case(
                 line: entry.line,
                 change: Box::new(change),
             },
+            None if change.older_balance => Plan::Older,
             None => Plan::Same,
         };
     }

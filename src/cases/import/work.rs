@@ -396,7 +396,7 @@ impl<'a> Import<'a> {
                 Plan::Change { line, change, .. } | Plan::Confirmed { line, change } => {
                     staged.push((*line, json(change)));
                 }
-                Plan::Joined | Plan::Same | Plan::Faulty(_) => {}
+                Plan::Joined | Plan::Same | Plan::Older | Plan::Faulty(_) => {}
             }
         }
         let mut tx = self.pace.begin().await?;
@@ -440,6 +440,7 @@ impl<'a> Import<'a> {
                 }
                 Plan::More { .. } | Plan::Joined => self.report.counts.new += 1,
                 Plan::Change { adds, change, .. } => {
+                    self.report.older_balances += usize::from(change.older_balance);
                     if adds {
                         self.report.counts.new += 1;
                     } else {
@@ -451,6 +452,10 @@ impl<'a> Import<'a> {
                     }
                 }
                 Plan::Same | Plan::Confirmed { .. } => self.report.counts.same += 1,
+                Plan::Older => {
+                    self.report.counts.same += 1;
+                    self.report.older_balances += 1;
+                }
                 Plan::Faulty(faults) => self.reject(cells, faults)?,
             }
         }

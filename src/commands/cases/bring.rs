@@ -262,6 +262,13 @@ fn print(report: &Report, args: &ImportArgs, out: &mut (dyn Write + Send)) -> an
             report.settled
         )?;
     }
+    if report.older_balances > 0 {
+        writeln!(
+            out,
+            "{} rows tell a balance of an earlier day than the one on file: it was not taken; `cases show` says as of which day is owed",
+            report.older_balances
+        )?;
+    }
     if report.in_balance > 0 {
         writeln!(
             out,

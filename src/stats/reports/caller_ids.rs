@@ -178,14 +178,22 @@ fn sql(recent: &str, within: &Within<'_>) -> String {
         })
         .collect();
     format!(
-        "SELECT caller_id, before_attempts, before_lost_ours, before_connected,
-       {before},
-       recent_attempts, recent_lost_ours, recent_connected,
-       {recent}
-FROM (SELECT f.k1 AS caller_id{columns}
-      FROM ({facts}) AS f
-      GROUP BY f.k1) AS parts
+        "SELECT rates.*, CASE WHEN before_attempts - before_lost_ours < {ENOUGH} OR recent_attempts - recent_lost_ours < {ENOUGH}
+                      THEN '{too_few}'
+                      WHEN recent_high < before_low THEN '{falling}' WHEN recent_low > before_high THEN '{rising}'
+                      ELSE '{steady}' END AS health
+FROM (SELECT caller_id, before_attempts, before_lost_ours, before_connected,
+             {before},
+             recent_attempts, recent_lost_ours, recent_connected,
+             {recent}
+      FROM (SELECT f.k1 AS caller_id{columns}
+            FROM ({facts}) AS f
+            GROUP BY f.k1) AS parts) AS rates
 ORDER BY caller_id{collate}",
+        too_few = Health::TooFew.as_str(),
+        falling = Health::Falling.as_str(),
+        rising = Health::Rising.as_str(),
+        steady = Health::Steady.as_str(),
         before = calls::rate(
             "before_connected",
             "(before_attempts - before_lost_ours)",

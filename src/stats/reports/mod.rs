@@ -67,8 +67,8 @@ words! {
     }
 }
 
-/// Columns that follow from the others, and are not in the query.
-pub const COMPUTED: [&str; 3] = ["health", "came", "went"];
+/// Columns that follow from others and the zone shown to operators, and are not in the query.
+pub const COMPUTED: [&str; 2] = ["came", "went"];
 /// Days of the longest period: beyond it the query of a day sheet gets too long to be read.
 const LONGEST_DAYS: i64 = 1_100;
 /// Days of grace at most.

@@ -128,6 +128,7 @@ fn balance(rule: Rule, said: &CaseEntry, known: &KnownCase, days: &Days, change:
     };
     let on = days.of_balance(said);
     let newer = known.balance_on.as_ref().is_none_or(|known| *known <= on);
+    change.older_balance = !newer && new.is_some_and(|new| new != net);
     let (Some(new), true) = (new, newer) else {
         return;
     };

@@ -237,7 +237,9 @@ on_both! {
         let day = |day: &str| Some(day.parse().unwrap());
         let told = "案件编号,最新欠款\nC1,710\n";
         let update = async |on: &str, text: &str| {
-            bring(&test, keys.path(), File { balance_on: day(on), ..file("updates", text) }).await.unwrap().counts
+            let done = bring(&test, keys.path(), File { balance_on: day(on), ..file("updates", text) }).await.unwrap();
+            assert_eq!(done.older_balances, usize::from(on == "2026-11-09"), "{on}");
+            done.counts
         };
         assert_eq!(update("2026-11-15", told).await.changed, 1);
         assert_eq!(shown().await, (510, "2026-11-15".to_owned()));
