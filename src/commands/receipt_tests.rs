@@ -79,6 +79,7 @@ on_both! {
         let one = office.well("receipts list --limit 1").await;
         assert!(one.contains("more than 1") && one.contains("outside_window"), "the newest: {one}");
         office.ill("receipts list --reason Cap%", "cap_reached").await;
+        office.ill("receipts list --reason cap_reachd", "reason: one of clock_untrusted").await;
         office.ill("receipts list --number 13810000077", "never entered").await;
         office.ill("receipts list --case bank/C9", "has no case").await;
         let mut tx = office.test.db.read().await.unwrap();

@@ -257,34 +257,43 @@ fn gap_clause(rules: &RuleSet, scope: Scope) -> String {
     gap.map(|gap| gap.clause.clone()).unwrap_or_default()
 }
 
-impl Reason {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::ClockUntrusted { .. } => "clock_untrusted",
-            Self::ClockUncertain { .. } => "clock_uncertain",
-            Self::CaseNotOpen { .. } => "case_not_open",
-            Self::CaseHidden => "case_hidden",
-            Self::NotOfThisCase => "not_of_this_case",
-            Self::NumberBarred => "number_barred",
-            Self::DoNotCall { .. } => "do_not_call",
-            Self::ComplaintHold { .. } => "complaint_hold",
-            Self::Deceased { .. } => "deceased",
-            Self::SuspectedFraud { .. } => "suspected_fraud",
-            Self::ThirdPartyLocked { .. } => "third_party_locked",
-            Self::ThirdPartyRefused => "third_party_refused",
-            Self::ZoneUnknown => "zone_unknown",
-            Self::ZoneInvalid { .. } => "zone_invalid",
-            Self::OutsideWindow { .. } => "outside_window",
-            Self::WindowClosing { .. } => "window_closing",
-            Self::CapReached { .. } => "cap_reached",
-            Self::CounterMissing { .. } => "counter_missing",
-            Self::PauseAfterConversation { .. } => "pause_after_conversation",
-            Self::TooSoon { .. } => "too_soon",
-            Self::LastMissing { .. } => "last_missing",
+/// The stable code of each reason.
+macro_rules! codes {
+    ($($reason:pat => $code:literal,)*) => {
+        impl Reason {
+            /// Every code.
+            pub const CODES: &[&'static str] = &[$($code),*];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn code(&self) -> &'static str {
+                match self { $($reason => $code),* }
+            }
         }
-    }
+    };
+}
+codes! {
+    Self::ClockUntrusted { .. } => "clock_untrusted",
+    Self::ClockUncertain { .. } => "clock_uncertain",
+    Self::CaseNotOpen { .. } => "case_not_open",
+    Self::CaseHidden => "case_hidden",
+    Self::NotOfThisCase => "not_of_this_case",
+    Self::NumberBarred => "number_barred",
+    Self::DoNotCall { .. } => "do_not_call",
+    Self::ComplaintHold { .. } => "complaint_hold",
+    Self::Deceased { .. } => "deceased",
+    Self::SuspectedFraud { .. } => "suspected_fraud",
+    Self::ThirdPartyLocked { .. } => "third_party_locked",
+    Self::ThirdPartyRefused => "third_party_refused",
+    Self::ZoneUnknown => "zone_unknown",
+    Self::ZoneInvalid { .. } => "zone_invalid",
+    Self::OutsideWindow { .. } => "outside_window",
+    Self::WindowClosing { .. } => "window_closing",
+    Self::CapReached { .. } => "cap_reached",
+    Self::CounterMissing { .. } => "counter_missing",
+    Self::PauseAfterConversation { .. } => "pause_after_conversation",
+    Self::TooSoon { .. } => "too_soon",
+    Self::LastMissing { .. } => "last_missing",
 }
 
 impl fmt::Display for Reason {
