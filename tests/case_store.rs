@@ -184,7 +184,7 @@ fn a_pushed_case_is_found_masked_revealed_with_a_reason_and_silenced(database: D
     let mut paused = case.clone();
     paused["reference"] = json!("C-2");
     paused["state"] = json!("paused");
-    paused["placed_on"] = json!("2026-10-05");
+    paused["placed_on"] = json!("2026-03-05");
     let pushed = operations.send("POST", "/api/v1/cases", &paused);
     assert_eq!(pushed.status, 422, "{}", pushed.text());
     paused["batch"] = json!("B-2");
