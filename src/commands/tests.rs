@@ -12,7 +12,7 @@ use crate::{
         access::{self, Verdict},
         attempts::{self, Closing},
         sql::Sql,
-        tests::{DATE, NOW_MS, Test, call_id, dial, floor, on_both},
+        tests::{DATE, NOW_MS, Test, call_id, dial, dial_busy, floor, on_both},
         users::{self, Token},
     },
 };
@@ -281,10 +281,7 @@ on_both! {
     async fn days_are_sealed_once_and_figures_made_anew_from_the_command_line(test: Test) {
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
-        let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        let attempt = attempts::by_id(&mut tx, id).await.unwrap().unwrap();
-        let closing = Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
-        attempts::close(&mut tx, id, &closing).await.unwrap();
+        dial_busy(&mut tx, 1, &floor.targets[0], floor.agent).await;
         tx.commit().await.unwrap();
         let sealed = typed(&test, "stats seal", 0).await.unwrap();
         assert!(

@@ -96,31 +96,9 @@ pub async fn rebuild_agents_days(
     zone: &TimeZone,
     holder: &str,
     clock: &Clock,
-    mut told: impl FnMut(&str, usize),
+    told: impl FnMut(&str, usize),
 ) -> Result<Rebuilt> {
-    let mut work = Work::begin(db, holder, clock).await?;
-    let mut tx = db.read().await?;
-    let (days, longest_ms) = day_sheets::days(&mut tx, zone, from, to).await?;
-    tx.rollback().await?;
-    for date in days {
-        work.claim().await?;
-        let mut tx = db.read().await?;
-        let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
-        tx.rollback().await?;
-        let lacking: Vec<(Spent, Spent)> = differences
-            .into_iter()
-            .map(|d| (d.stored.clone(), d.lacking()))
-            .collect();
-        let written = lacking.len();
-        for piece in pieces(lacking, |(stored, _)| stored.agent.get()) {
-            let mut tx = work.piece().await?;
-            agent_days::mend(&mut tx, &piece).await?;
-            work.pace.commit(tx).await?;
-        }
-        work.day(written);
-        told(&date, written);
-    }
-    work.end().await
+    mend_agents_days(db, (from, to), zone, holder, clock, |_| true, told).await
 }
 
 /// Sets when agents came and went on the days from `from` to `to` (both included) where that was never counted and their
@@ -135,32 +113,51 @@ pub(super) async fn count_presence(
     holder: &str,
     clock: &Clock,
 ) -> Result<(usize, usize)> {
+    let mut open = 0;
+    let countable = |d: &day_sheets::Difference| {
+        let never = d.stored.present.is_none();
+        let agree = (d.stored.spans, d.stored.ms) == (d.recounted.spans, d.recounted.ms);
+        open += usize::from(never && !agree);
+        never && agree
+    };
+    let done = mend_agents_days(db, (from, to), zone, holder, clock, countable, |_, _| {}).await?;
+    Ok((done.changed_days, open))
+}
+
+/// Makes those rows of agents' days right that are wanted.
+async fn mend_agents_days(
+    db: &Db,
+    (from, to): (&str, &str),
+    zone: &TimeZone,
+    holder: &str,
+    clock: &Clock,
+    mut wanted: impl FnMut(&day_sheets::Difference) -> bool,
+    mut told: impl FnMut(&str, usize),
+) -> Result<Rebuilt> {
     let mut work = Work::begin(db, holder, clock).await?;
     let mut tx = db.read().await?;
     let (days, longest_ms) = day_sheets::days(&mut tx, zone, from, to).await?;
     tx.rollback().await?;
-    let mut open = 0;
     for date in days {
         work.claim().await?;
         let mut tx = db.read().await?;
-        let (_, differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
+        let (_, mut differences) = day_sheets::compare(&mut tx, &date, zone, longest_ms).await?;
         tx.rollback().await?;
-        let never = differences
+        differences.retain(&mut wanted);
+        let lacking: Vec<(Spent, Spent)> = differences
             .into_iter()
-            .filter(|d| d.stored.present.is_none());
-        let (agree, differ): (Vec<_>, Vec<_>) = never
-            .partition(|d| (d.stored.spans, d.stored.ms) == (d.recounted.spans, d.recounted.ms));
-        open += differ.len();
-        work.day(agree.len());
-        for piece in pieces(agree, |d| d.stored.agent.get()) {
+            .map(|d| (d.stored.clone(), d.lacking()))
+            .collect();
+        let written = lacking.len();
+        for piece in pieces(lacking, |(stored, _)| stored.agent.get()) {
             let mut tx = work.piece().await?;
-            for d in &piece {
-                agent_days::set_present(&mut tx, &d.stored, d.recounted.present).await?;
-            }
+            agent_days::mend(&mut tx, &piece).await?;
             work.pace.commit(tx).await?;
         }
+        work.day(written);
+        told(&date, written);
     }
-    Ok((work.end().await?.changed_days, open))
+    work.end().await
 }
 
 /// Makes the cycles of batches and the sums kept with cases what days of placement and repayments come to. Returns how many

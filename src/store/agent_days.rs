@@ -167,27 +167,17 @@ async fn add_days(tx: &mut Tx, days: impl Iterator<Item = &Spent>) -> Result<()>
 }
 
 /// Adds what a rebuild found lacking to what was stored then, in the order of the list. When somebody came and went is set
-/// unless more was added meanwhile: then a later rebuild sets it.
+/// unless more was added meanwhile: then a later rebuild sets it. The row is locked in any case, so that all rows are
+/// locked in that order.
 pub(crate) async fn mend(tx: &mut Tx, lacking: &[(Spent, Spent)]) -> Result<()> {
-    for (stored, lacking) in lacking {
-        set_present(tx, stored, lacking.present).await?;
+    for (s, lacking) in lacking {
+        let (came, went) = ends(lacking.present);
+        let args = args![
+            &s.date, s.agent, &s.state, &s.reason, s.spans, s.ms, came, went
+        ];
+        tx.execute(&COUNTED, args).await?;
     }
     add_days(tx, lacking.iter().map(|(_, lacking)| lacking)).await
-}
-
-/// Sets when somebody came and went unless more was added since `stored` was read. The row is locked in any case, so that
-/// rows are locked in the order in which they are set.
-pub(crate) async fn set_present(
-    tx: &mut Tx,
-    stored: &Spent,
-    present: Option<Present>,
-) -> Result<()> {
-    let s = stored;
-    let (came, went) = ends(present);
-    let args = args![
-        &s.date, s.agent, &s.state, &s.reason, s.spans, s.ms, came, went
-    ];
-    tx.execute(&COUNTED, args).await.map(drop)
 }
 
 fn ends(present: Option<Present>) -> (Option<i64>, Option<i64>) {

@@ -27,10 +27,9 @@ statements! {
         "SELECT id, code, placed_on, cycle_end_on FROM batches WHERE placed_on IS NOT NULL ORDER BY id";
     MEND("set the cycle of a batch") = "UPDATE batches SET cycle_end_on = $3 WHERE id = $1 AND placed_on = $2";
     COUNT("add up what came back within the cycle of a batch") =
-        "UPDATE cases SET cycle_repaid_e4 =
-             (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-              WHERE r.case_id = cases.id AND r.paid_on >= $2 AND r.paid_on < $3)
-         WHERE batch_id = $1 AND EXISTS (SELECT 1 FROM repayments r WHERE r.case_id = cases.id)";
+        concat!(
+            "UPDATE cases SET cycle_repaid_e4 = ", super::repayments::repaid_in_cycle!("cases"), "
+             WHERE batch_id = $1 AND EXISTS (SELECT 1 FROM repayments r WHERE r.case_id = cases.id)");
     ID("look up a batch") = "SELECT id FROM batches WHERE client_id = $1 AND code = $2";
     LIST("list the batches") =
         "SELECT b.id, b.code, c.code AS client FROM batches b JOIN clients c ON c.id = b.client_id
@@ -81,12 +80,12 @@ pub async fn ensure_hidden(
 /// goes by the new day.
 pub async fn place(tx: &mut Tx, batch: BatchId, placed_on: Date) -> Result<()> {
     let [placed_on, cycle_end_on] = cycle(placed_on);
-    let args = args![batch, placed_on, cycle_end_on];
-    tx.execute(&PLACE, args.clone()).await?;
+    tx.execute(&PLACE, args![batch, placed_on, cycle_end_on])
+        .await?;
     if tx.dialect() == Dialect::Postgres {
         tx.execute(&LOCK_CASES, args![batch]).await?;
     }
-    tx.execute(&COUNT, args).await.map(drop)
+    tx.execute(&COUNT, args![batch]).await.map(drop)
 }
 
 /// The first day of a cycle, and the first day after it: the same day three months later, or the last one of that month.

@@ -37,6 +37,32 @@ pub(crate) const fn insert(dialect: Dialect) -> &'static Sql {
     }
 }
 
+/// What came back of a case, all of it.
+macro_rules! repaid {
+    ($case:literal) => {
+        concat!(
+            "(SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r WHERE r.case_id = ",
+            $case,
+            ".id)"
+        )
+    };
+}
+
+/// And of that, what was paid within the cycle of its batch.
+macro_rules! repaid_in_cycle {
+    ($case:literal) => {
+        concat!(
+            "(SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM batches b JOIN repayments r ON r.case_id = ",
+            $case,
+            ".id
+                  AND r.paid_on >= b.placed_on AND r.paid_on < b.cycle_end_on WHERE b.id = ",
+            $case,
+            ".batch_id)"
+        )
+    };
+}
+pub(super) use repaid_in_cycle;
+
 statements! {
     TAKE_OFF("take a repayment off the balance") =
         "UPDATE cases SET repaid_e4 = repaid_e4 + $2,
@@ -49,21 +75,12 @@ statements! {
     SETTLES("note that a repayment settled the case") =
         "UPDATE repayments SET settles = 1
          WHERE reference = $2 AND client_id = (SELECT client_id FROM cases WHERE id = $1)";
-    RECOUNTED("add up the repayments of cases") =
-        "SELECT k.id, k.repaid_e4, k.cycle_repaid_e4,
-                (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r WHERE r.case_id = k.id) AS all_e4,
-                (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                 WHERE r.case_id = k.id AND r.paid_on >= b.placed_on AND r.paid_on < b.cycle_end_on) AS cycle_e4
-         FROM cases k JOIN batches b ON b.id = k.batch_id WHERE k.id > $1 ORDER BY k.id LIMIT $2";
+    RECOUNTED("add up the repayments of cases") = concat!(
+        "SELECT k.id, k.repaid_e4, k.cycle_repaid_e4, ", repaid!("k"), " AS all_e4, ", repaid_in_cycle!("k"), " AS cycle_e4
+         FROM cases k WHERE k.id > $1 ORDER BY k.id LIMIT $2");
     LOCK("add up the repayments of a case") = "UPDATE cases SET repaid_e4 = repaid_e4 WHERE id = $1";
     ADD_UP("add up the repayments of a case") =
-        "UPDATE cases SET
-             repaid_e4 = (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r WHERE r.case_id = cases.id),
-             cycle_repaid_e4 =
-                 (SELECT CAST(COALESCE(SUM(r.amount_e4), 0) AS BIGINT) FROM repayments r
-                  WHERE r.case_id = cases.id AND r.paid_on >= (SELECT b.placed_on FROM batches b WHERE b.id = cases.batch_id)
-                        AND r.paid_on < (SELECT b.cycle_end_on FROM batches b WHERE b.id = cases.batch_id))
-         WHERE id = $1";
+        concat!("UPDATE cases SET repaid_e4 = ", repaid!("cases"), ", cycle_repaid_e4 = ", repaid_in_cycle!("cases"), " WHERE id = $1");
     OF_CASE("list the repayments of a case") =
         "SELECT reference, amount_e4, currency, paid_on, settles FROM repayments WHERE case_id = $1 ORDER BY id";
     LIST("list the repayments") =

@@ -9,8 +9,7 @@ use crate::{
     clock::{Clock, TestClock, TrustMode},
     store::{
         access::{self, Verdict},
-        attempts::{self, Closing},
-        tests::{DATE, NOW_MS, Test, dial, floor, on_both},
+        tests::{DATE, NOW_MS, Test, dial_busy, floor, on_both},
     },
 };
 
@@ -51,10 +50,7 @@ on_both! {
         let dir = tempfile::tempdir().unwrap();
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
-        let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        let attempt = attempts::by_id(&mut tx, id).await.unwrap().unwrap();
-        let closing = Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
-        attempts::close(&mut tx, id, &closing).await.unwrap();
+        dial_busy(&mut tx, 1, &floor.targets[0], floor.agent).await;
         tx.commit().await.unwrap();
         let does = async |line: &str| typed(&test, dir.path(), line).await.unwrap();
         let fails = async |line: &str| typed(&test, dir.path(), line).await.unwrap_err();
@@ -172,10 +168,7 @@ on_both! {
         let dir = tempfile::tempdir().unwrap();
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
-        let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        let attempt = attempts::by_id(&mut tx, id).await.unwrap().unwrap();
-        let closing = Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
-        attempts::close(&mut tx, id, &closing).await.unwrap();
+        dial_busy(&mut tx, 1, &floor.targets[0], floor.agent).await;
         tx.commit().await.unwrap();
         let other = typed(&test, dir.path(), "stats seal --from 2026-01-01 --to 2026-01-31")
             .await

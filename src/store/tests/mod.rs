@@ -222,6 +222,15 @@ pub(crate) async fn dial(tx: &mut Tx, n: u32, target: &Target, agent: AgentId) -
     id
 }
 
+/// The same, ended by a busy phone.
+pub(crate) async fn dial_busy(tx: &mut Tx, n: u32, target: &Target, agent: AgentId) -> CallId {
+    let id = dial(tx, n, target, agent).await;
+    let attempt = at::by_id(tx, id).await.unwrap().unwrap();
+    let closing = at::Closing::after_crash(&attempt, crate::call::Cause::Busy, NOW_MS + 1, None);
+    at::close(tx, id, &closing).await.unwrap();
+    id
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "a test's way to say what differs"

@@ -6,12 +6,10 @@ use super::super::{
     Error,
     report_schedules::{self, NewSchedule, Schedule},
 };
-use super::{NOW_MS, Test, call_id, dial, floor, on_both};
+use super::{NOW_MS, Test, dial_busy, floor, on_both};
 use crate::{
-    call::Cause,
     clock::{Clock, TestClock, TrustMode},
     stats::{scheduled::Writer, timetable::Timetable},
-    store::attempts::{self, Closing},
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -71,10 +69,7 @@ on_both! {
     async fn a_report_is_written_once_each_time_it_is_due(test: Test) {
         let floor = floor(&test.db, 1).await;
         let mut tx = test.db.begin().await.unwrap();
-        let id = dial(&mut tx, 1, &floor.targets[0], floor.agent).await;
-        let attempt = attempts::by_id(&mut tx, call_id(1)).await.unwrap().unwrap();
-        let busy = Closing::after_crash(&attempt, Cause::Busy, NOW_MS + 1, None);
-        attempts::close(&mut tx, id, &busy).await.unwrap();
+        dial_busy(&mut tx, 1, &floor.targets[0], floor.agent).await;
         tx.commit().await.unwrap();
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("to/bank");
